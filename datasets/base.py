@@ -1,0 +1,54 @@
+"""The base of every data set: a frozen dataclass whose `table` is one `Split` of everything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from datasets.split import Split
+
+FOLD = "fold"
+"""Optional column of a table: the fold the data set itself assigns (train, val, audit, test)."""
+
+
+@dataclass(frozen=True)
+class ChestXrayDataset:
+    """A data set. Its fields are its options (`--data field=value`), and nothing else is.
+
+    A subclass registers itself with `@DATASETS.register("kebab-name")`, overrides `table`, and
+    states `License:` and `Access:` in its docstring.
+    """
+
+    kind: ClassVar[str] = "real"
+    """"real" or "simulated"; the leaderboard never pools or ranks the two together."""
+    terms: ClassVar[str] = "open"
+    """"open", or "restricted": then nothing per image leaves the run's own directory."""
+    reidentification_allowed: ClassVar[bool] = True
+    """Whether its terms allow measuring linkage between its own images."""
+    version: ClassVar[str] = "1"
+    """Raised when the same fields give other tables or pixels; part of cache and run keys."""
+    primary_contrasts: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    """Pre-registered headline contrast of an attribute: (group, reference), read group − reference.
+    Where absent: second-largest group minus largest, by validation patients."""
+    needs_root: ClassVar[bool] = True
+    """Whether the user must name a directory (`--data-root`)."""
+
+    registered_name: ClassVar[str] = ""
+
+    def table(self, root: Path) -> Split:
+        """Everything the data set has under the policies of its fields, with `dropped` counted.
+
+        Paths in the table are relative to `root` of the returned split. A column `fold` assigns
+        folds where the data set does so itself.
+
+        Raises:
+            FileNotFoundError: `root` does not hold the data set; the message says what is missing.
+            ValueError: a file of it breaks a rule; the message names file, row, column and value.
+        """
+        raise NotImplementedError
+
+    def unlearnable(self, image_size: int) -> tuple[str, ...]:
+        """Findings declared beforehand to be unlearnable at this size; left out of macro means."""
+        return ()

@@ -1,0 +1,1 @@
+"""Pixels: decoded and resized once, then read from memory-mapped 8-bit stacks. (in progress)"""

@@ -1,0 +1,1 @@
+"""Methods: each a frozen dataclass that overrides one or two of the named stages."""

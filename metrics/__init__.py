@@ -1,0 +1,1 @@
+"""Metrics: every number with its count and its interval."""
