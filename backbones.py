@@ -1,1 +1,170 @@
-"""Backbones: image encoders shared by methods and by the attackers that audit them. (in progress)"""
+"""Backbones: image encoders shared by the methods and by the attackers that audit them.
+
+None uses an in-place operation on an activation or couples images of a batch (`small_cnn` and
+`resnet9` have GroupNorm), so that per-sample gradients exist for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from registry import unknown
+
+
+class Backbone(nn.Module):
+    """An encoder `embed: (n, channels, s, s) -> (n, width)` and a linear head on it."""
+
+    def __init__(self, encoder: nn.Module, width: int, outputs: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.width = width
+        self.head = nn.Linear(width, outputs)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Penultimate features `(n, width)` of images `(n, channels, s, s)`."""
+        features: Tensor = self.encoder(images)
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Outputs `(n, outputs)` of images `(n, channels, s, s)`."""
+        outputs: Tensor = self.head(self.embed(images))
+        return outputs
+
+
+def build(name: str, outputs: int, *, channels: int = 1, weights: str = "") -> Backbone:
+    """A freshly initialised backbone, or one whose encoder is read from a local weights file.
+
+    `weights` is a `.safetensors` file, or a `.pt`/`.pth` state dict, of this architecture; its
+    classification head is ignored, and a three-channel first layer is summed to one channel.
+
+    Raises:
+        UnknownName: no backbone has this name.
+        FileNotFoundError, ValueError: the weights file is absent or of another architecture.
+    """
+    if name not in BUILDERS:
+        raise unknown("backbone", name, BUILDERS)
+    net = BUILDERS[name](outputs, channels)
+    if weights:
+        _load_encoder(net, Path(weights))
+    return net
+
+
+def _norm(width: int) -> nn.GroupNorm:
+    # Groups of 8 channels: the size at which GroupNorm is flat in the number of groups.
+    # Source: Wu & He, Group Normalization, ECCV 2018, Table 3.
+    return nn.GroupNorm(max(1, width // 8), width)
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+
+
+class _Residual(nn.Module):
+    """Two normalised convolutions beside a shortcut; `stride` divides the side."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, activation: type[nn.Module]) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            _conv(inputs, outputs, stride), _norm(outputs), activation(),
+            _conv(outputs, outputs), _norm(outputs),
+        )  # fmt: skip
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
+        self.activation = activation()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.activation(self.body(x) + self.shortcut(x))
+        return y
+
+
+def _pooled(*layers: nn.Module) -> nn.Sequential:
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def small_cnn(outputs: int, channels: int) -> Backbone:
+    """A residual network of 0.18 M parameters for 32–128 px on a CPU."""
+    widths = (16, 32, 64, 96)
+    layers: list[nn.Module] = [_conv(channels, widths[0], stride=2), _norm(widths[0]), nn.ReLU()]
+    for inputs, width in pairwise(widths):
+        layers.append(_Residual(inputs, width, 2, nn.ReLU))
+    return Backbone(_pooled(*layers), widths[-1], outputs)
+
+
+def resnet9(outputs: int, channels: int) -> Backbone:
+    """ResNet-9 with GroupNorm and Mish, as used for private training of chest X-ray models.
+
+    Source: Tayebi Arasteh et al., Commun. Med. 2024;4:46, Methods, "DP training".
+    """
+
+    def block(inputs: int, width: int, pool: bool) -> nn.Sequential:
+        layers: list[nn.Module] = [_conv(inputs, width), _norm(width), nn.Mish()]
+        return nn.Sequential(*layers, *([nn.MaxPool2d(2)] if pool else []))
+
+    encoder = _pooled(
+        block(channels, 64, False), block(64, 128, True), _Residual(128, 128, 1, nn.Mish),
+        block(128, 256, True), block(256, 256, True), _Residual(256, 256, 1, nn.Mish),
+    )  # fmt: skip
+    return Backbone(encoder, 256, outputs)
+
+
+def _torchvision(name: str) -> Callable[[int, int], Backbone]:
+    def build_one(outputs: int, channels: int) -> Backbone:
+        import torchvision.models
+
+        net = getattr(torchvision.models, name)(weights=None)
+        if name.startswith("resnet"):
+            width = net.fc.in_features
+            net.fc = nn.Identity()
+            net.conv1 = _first_layer(net.conv1, channels)
+        else:
+            width = net.classifier.in_features
+            net.classifier = nn.Identity()
+            net.features.conv0 = _first_layer(net.features.conv0, channels)
+        return Backbone(net, width, outputs)
+
+    return build_one
+
+
+def _first_layer(layer: nn.Conv2d, channels: int) -> nn.Conv2d:
+    return nn.Conv2d(channels, layer.out_channels, kernel_size=7, stride=2, padding=3, bias=False)
+
+
+BUILDERS: dict[str, Callable[[int, int], Backbone]] = {
+    "small_cnn": small_cnn,
+    "resnet9": resnet9,
+    "resnet18": _torchvision("resnet18"),
+    "resnet50": _torchvision("resnet50"),
+    "densenet121": _torchvision("densenet121"),
+}
+
+
+def _load_encoder(net: Backbone, path: Path) -> None:
+    if not path.is_file():
+        raise FileNotFoundError(f"weights must be a local file, but {str(path)!r} does not exist")
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        state = load_file(path)
+    else:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    state = {key.removeprefix("encoder."): value for key, value in state.items()}
+    wanted = net.encoder.state_dict()
+    for key, value in wanted.items():
+        given = state.get(key)
+        # Published encoders see RGB; on a gray image the three filters act as their sum.
+        if given is not None and given.ndim == 4 and given.shape[1] == 3 and value.shape[1] == 1:
+            state[key] = given.sum(1, keepdim=True)
+    wrong = [k for k, v in wanted.items() if k not in state or state[k].shape != v.shape]
+    if wrong:
+        raise ValueError(
+            f"weights must fit the backbone, but {str(path)!r} lacks or misshapes "
+            f"{len(wrong)} of {len(wanted)} tensors (first {wrong[0]!r}); name its architecture "
+            "with --set backbone=…"
+        )
+    net.encoder.load_state_dict({key: state[key] for key in wanted})

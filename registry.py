@@ -12,6 +12,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,7 +124,7 @@ class Registry(Generic[T]):
     def add_plugin(self, path: Path) -> None:
         """Read the registrations of a file outside the suite (`--plugin`) and import it."""
         self.entries()
-        module = f"trilemma_plugin_{path.stem}"
+        module = f"trilemma_plugin_{path.stem}_{zlib.crc32(str(path).encode()):08x}"
         if module not in sys.modules:
             spec = importlib.util.spec_from_file_location(module, path)
             if spec is None or spec.loader is None:
@@ -174,9 +175,7 @@ def _registrations(path: Path, module: str, decorators: tuple[str, ...]) -> Iter
                 line=node.lineno,
                 module=module,
                 bases=tuple(ast.unparse(base) for base in bases),
-                defines=tuple(
-                    item.name for item in node.body if isinstance(item, ast.FunctionDef)
-                ),
+                defines=tuple(item.name for item in node.body if isinstance(item, ast.FunctionDef)),
                 facts={k.arg: ast.literal_eval(k.value) for k in call.keywords if k.arg},
             )
 
@@ -196,10 +195,17 @@ def load_plugins(paths: Iterable[str]) -> None:
 
     Raises:
         FileNotFoundError: a path is not a file.
+        ValueError: a file cannot be imported; the message says why and where.
     """
     for text in paths:
         path = Path(text).resolve()
         if not path.is_file():
             raise FileNotFoundError(f"--plugin must name a Python file, but {text!r} is not a file")
         for registry in (METHODS, DATASETS, METRICS):
-            registry.add_plugin(path)
+            try:
+                registry.add_plugin(path)
+            except Exception as error:
+                raise ValueError(
+                    f"--plugin must be importable, but {text!r} raised {type(error).__name__}: "
+                    f"{error}"
+                ) from error

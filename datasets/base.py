@@ -35,6 +35,9 @@ class ChestXrayDataset:
     needs_root: ClassVar[bool] = True
     """Whether the user must name a directory (`--data-root`)."""
 
+    resampling_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields that only draw the same population anew; runs that differ in them alone are pooled."""
+
     registered_name: ClassVar[str] = ""
 
     def table(self, root: Path) -> Split:

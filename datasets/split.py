@@ -57,7 +57,7 @@ class Split:
     def labels(self, *, true: bool = False) -> np.ndarray:
         """Labels `(n, findings)` float32 in {0, 1, NaN}; recorded ones unless `true`."""
         columns = [TRUE + f for f in self.findings] if true else list(self.findings)
-        return self.frame[columns].to_numpy(dtype=np.float32)
+        return self.frame[columns].to_numpy(dtype=np.float32, copy=True)
 
     def where(self, mask: np.ndarray, name: str | None = None) -> Split:
         """The rows where `mask` `(n,)` is true, in order."""
@@ -117,7 +117,7 @@ class Folds:
         return self.train, self.val, self.audit, self.test
 
 
-def _first(values: pd.Series | np.ndarray) -> str:
+def _first(values: pd.Series | np.ndarray | list[str]) -> str:
     listed = [str(v) for v in list(values)[:5]]
     return ", ".join(listed) + (", …" if len(values) > 5 else "")
 

@@ -81,7 +81,7 @@ class Predictions:
         return self._columns(DECISION)
 
     def patient_codes(self) -> tuple[np.ndarray, int]:
-        """Patient of each row as int64 codes `(n,)` in sorted order of the names, and their number."""
+        """Patient of each row as int64 codes `(n,)` in order of the names, and their number."""
         names, codes = np.unique(self.frame["patient"].to_numpy(dtype=str), return_inverse=True)
         return codes.astype(np.int64), len(names)
 

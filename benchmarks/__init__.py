@@ -1,0 +1,1 @@
+"""Suites, studies and speed: names and settings only."""

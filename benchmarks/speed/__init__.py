@@ -1,0 +1,1 @@
+"""Speed, measured side by side on the machine at hand: `python -m benchmarks.speed`."""

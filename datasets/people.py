@@ -1,0 +1,107 @@
+"""One person under several ids: ids are united, so that folds stay disjoint by person."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from datasets.images import find_faults, open_images
+from datasets.split import Split
+
+PAIRS_FILE = "same_person.csv"
+PAIR_COLUMNS = ("patientid_a", "patientid_b")
+COPY = "copy of another image"
+THUMBNAIL = 64
+"""Side in pixels at which pictures are compared; equal files are equal at any side."""
+
+log = logging.getLogger(__name__)
+
+
+def unite(ids: Iterable[str], pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Each id with the id that stands for its person: the one that comes first in `ids`.
+
+    >>> unite(["7", "8", "9"], [("9", "8")])
+    {'7': '7', '8': '8', '9': '8'}
+    """
+    place = {name: i for i, name in enumerate(dict.fromkeys(ids))}
+    parent = {name: name for name in place}
+
+    def head(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for a, b in pairs:
+        if a in parent and b in parent:
+            first, second = sorted((head(a), head(b)), key=place.__getitem__)
+            parent[second] = first
+    return {name: head(name) for name in place}
+
+
+def listed_pairs(root: Path) -> list[tuple[str, str]]:
+    """Pairs of ids of one person that `same_person.csv` below `root` lists; none without the file.
+
+    Raises:
+        ValueError: a column is missing.
+    """
+    path = root / PAIRS_FILE
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        header = reader.fieldnames or []
+        for column in PAIR_COLUMNS:
+            if column not in header:
+                others = [name for name in header if name not in PAIR_COLUMNS]
+                near = difflib.get_close_matches(column, others, n=1, cutoff=0.0)
+                raise ValueError(
+                    f"{path} must have the columns {', '.join(PAIR_COLUMNS)}, but {column!r} is "
+                    f"missing (nearest: {near[0] if near else None}); rename it"
+                )
+        return [(row[PAIR_COLUMNS[0]].strip(), row[PAIR_COLUMNS[1]].strip()) for row in reader]
+
+
+def as_persons(table: Split, pairs: Iterable[tuple[str, str]] = ()) -> Split:
+    """The table with one `patient_id` per person and each picture once.
+
+    Ids are united where `pairs` lists them, and where one picture stands under both. Later copies
+    of a picture are dropped and counted: found again, they would prove nothing about linkage.
+    """
+    ids = table.frame["patient_id"].astype(str)
+    first = _first_showing(table)
+    shared = zip(ids, ids.iloc[first], strict=True)
+    person = unite(ids, [*pairs, *shared])
+    united = sum(name != head for name, head in person.items())
+    if united:
+        log.info("%s: %d patient ids united with another id of that person", table.name, united)
+    original = first == np.arange(len(table))
+    dropped = Counter(table.dropped) + Counter({COPY: int((~original).sum())})
+    frame = table.frame.assign(patient_id=ids.map(person))
+    return replace(table.with_frame(frame[original]), dropped=dict(dropped))
+
+
+def _first_showing(table: Split) -> np.ndarray:
+    """Per row `(n,)` int64, the first row that shows the same picture, pixel by pixel.
+
+    A row whose picture is unreadable or empty is compared by its path alone.
+    """
+    paths = table.frame["path"].astype(str).to_numpy()
+    faulty = {fault.path for fault in find_faults(table, THUMBNAIL)}
+    readable = np.array([path not in faulty for path in paths], dtype=bool)
+    shown: list[object] = list(paths)
+    pixels = open_images(table.where(readable), THUMBNAIL).take()
+    for row, picture in zip(np.flatnonzero(readable), pixels, strict=True):
+        if picture.min() < picture.max():
+            shown[row] = picture.tobytes()
+    codes, _ = pd.factorize(np.array(shown, dtype=object))
+    _, starts = np.unique(codes, return_index=True)
+    return starts[codes]

@@ -1,0 +1,234 @@
+"""What the page compares: sections of one data set each, with one entrant per method."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import pandas as pd
+
+from leaderboard.aggregate import METHOD, SETTING, Estimate, aggregate, estimates
+from leaderboard.collect import Run, Store, tidy
+from metrics.score import ALL, MACRO
+
+FIRST_ATTRIBUTE = "race"
+"""The attribute whose contrast the overview picture shows where the data set records it."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A pre-registered pair of an attribute: `pair` is "B - A", the rate of B minus that of A."""
+
+    attribute: str
+    pair: str
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One method with one choice of its fields, aggregated over its runs on one data set."""
+
+    method: str
+    variant: str
+    runs: tuple[Run, ...]
+    scores: Mapping[tuple[str, ...], Estimate]
+
+    @property
+    def name(self) -> str:
+        """Method and non-default fields, as figures write it."""
+        return f"{self.method} {self.variant}".strip()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Distinct seeds, sorted."""
+        return tuple(sorted({run.seed for run in self.runs}))
+
+    @property
+    def tests(self) -> int:
+        """How many distinct sets of test patients the runs have."""
+        return len({run.test_digest for run in self.runs})
+
+    @property
+    def train_seconds(self) -> float:
+        """Mean training time in seconds over the runs that recorded it."""
+        return _mean(run.train_seconds for run in self.runs)
+
+    @property
+    def parameters(self) -> float:
+        """Mean number of trained parameters."""
+        return _mean(float(run.parameters) for run in self.runs)
+
+    @property
+    def released(self) -> str:
+        """What images the method would publish, in words."""
+        return "; ".join(_distinct(run.released for run in self.runs))
+
+    @property
+    def attributes_at_test(self) -> tuple[str, ...]:
+        """Attributes of a patient that the method must be told at test time."""
+        return _distinct(a for run in self.runs for a in run.attributes_at_test)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Notes and warnings of the runs, and fields in which the runs disagree."""
+        said = _distinct(text for run in self.runs for text in (*run.notes, *run.warnings))
+        return said + _disagreements(self.runs)
+
+    def get(
+        self,
+        metric: str,
+        labels: str,
+        *,
+        finding: str = MACRO,
+        attribute: str = "",
+        group: str = ALL,
+    ) -> Estimate | None:
+        """The estimate of a score, or None where no run measured it."""
+        return self.scores.get((metric, finding, attribute, group, labels))
+
+    def contrast(
+        self, metric: str, labels: str, contrast: Contrast, *, finding: str = MACRO
+    ) -> Estimate | None:
+        """The estimate of a signed contrast; its negative where only the reverse pair is stored."""
+        attribute = contrast.attribute
+        found = self.get(metric, labels, finding=finding, attribute=attribute, group=contrast.pair)
+        if found is not None:
+            return found
+        reverse = " - ".join(reversed(contrast.pair.split(" - ", 1)))
+        found = self.get(metric, labels, finding=finding, attribute=attribute, group=reverse)
+        if found is None:
+            return None
+        return replace(found, value=-found.value, low=-found.high, high=-found.low)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Everything comparable with each other: one data set, one set of folds, one operating point.
+
+    `labels` are the label sets, the headline first: where the truth is simulated, "true" and then
+    "recorded". `findings`, `groups` and `pairs` stand in the order of the stored scores.
+    """
+
+    kind: str
+    dataset: str
+    data_variant: str
+    folds: int
+    operating_point: str
+    terms: str
+    labels: tuple[str, ...]
+    findings: tuple[str, ...]
+    contrasts: tuple[Contrast, ...]
+    groups: tuple[tuple[str, ...], ...]
+    pairs: tuple[Contrast, ...]
+    entrants: tuple[Entrant, ...]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its people do not exist."""
+        return self.kind == "simulated"
+
+    @property
+    def title(self) -> str:
+        """The data set with its non-default fields."""
+        folds = f"{self.folds}-fold" if self.folds else ""
+        return " ".join(part for part in (self.dataset, self.data_variant, folds) if part)
+
+    @property
+    def patients(self) -> float:
+        """Test patients of a run, averaged over test sets; 0 where not recorded."""
+        found = (entrant.get("auc", self.labels[0]) for entrant in self.entrants)
+        return max((estimate.n for estimate in found if estimate is not None), default=0.0)
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Attributes that have a pre-registered contrast, in order."""
+        return _distinct(contrast.attribute for contrast in self.contrasts)
+
+
+def sections(store: Store) -> tuple[Section, ...]:
+    """The sections of a store's finished runs, by data set; no section holds two kinds."""
+    runs = sorted(store.finished, key=lambda run: run.order)
+    if not runs:
+        return ()
+    table = aggregate(tidy(store))
+    tables = dict(iter(table.groupby([*SETTING, *METHOD], sort=False)))
+    return tuple(
+        _section(list(group), tables) for _, group in groupby(runs, key=lambda run: run.setting)
+    )
+
+
+def _section(runs: Sequence[Run], tables: Mapping[tuple[object, ...], pd.DataFrame]) -> Section:
+    entrants, parts = [], []
+    for (method, variant), group in groupby(runs, key=lambda r: (r.method, r.method_variant)):
+        part = tables.get((*runs[0].setting, method, variant))
+        scores = {} if part is None else estimates(part)
+        entrants.append(Entrant(method, variant, tuple(group), scores))
+        parts += [] if part is None else [part]
+    table = pd.concat(parts) if parts else pd.DataFrame(columns=["metric", "labels"])
+    first = runs[0]
+    return Section(
+        kind=first.kind,
+        dataset=first.dataset,
+        data_variant=first.data_variant,
+        folds=first.folds,
+        operating_point=first.operating_point,
+        terms=first.terms,
+        labels=("true", "recorded") if (table["labels"] == "true").any() else ("recorded",),
+        findings=_findings(table),
+        contrasts=_contrasts(runs),
+        groups=_named(table, "auc", "attribute", "group"),
+        pairs=tuple(
+            Contrast(*pair) for pair in _named(table, "fnr_contrast", "attribute", "group")
+        ),
+        entrants=tuple(entrants),
+    )
+
+
+def _findings(table: pd.DataFrame) -> tuple[str, ...]:
+    found = table.loc[table["metric"] == "auc"]
+    return () if found.empty else _distinct(f for f in found["finding"] if f != MACRO)
+
+
+def _named(table: pd.DataFrame, metric: str, *columns: str) -> tuple[tuple[str, ...], ...]:
+    found = table.loc[table["metric"] == metric]
+    if found.empty:
+        return ()
+    found = found.loc[found["attribute"] != "", list(columns)].drop_duplicates()
+    # Attributes stay together even where methods store their scores in different orders.
+    rank = {a: i for i, a in enumerate(_distinct(found["attribute"]))}
+    rows = [tuple(map(str, row)) for row in found.itertuples(index=False, name=None)]
+    return tuple(sorted(rows, key=lambda row: rank[row[0]]))
+
+
+def _contrasts(runs: Sequence[Run]) -> tuple[Contrast, ...]:
+    # Where a contrast follows the sizes of groups, runs on other patients may name another pair:
+    # each pair is then its own column, never averaged with another.
+    pairs = list(
+        dict.fromkeys(Contrast(a, p) for r in runs for a, p in r.primary_contrasts.items())
+    )
+    order = _distinct([FIRST_ATTRIBUTE, *(pair.attribute for pair in pairs)])
+    return tuple(sorted(pairs, key=lambda pair: order.index(pair.attribute)))
+
+
+def _disagreements(runs: Sequence[Run]) -> tuple[str, ...]:
+    """What differs between runs of one row, such as a default that was changed in between."""
+    names = _distinct(name for run in runs for name in run.method_fields)
+    result = []
+    for name in sorted(set(names) - {"seed"}):
+        values = sorted({str(run.method_fields.get(name, "absent")) for run in runs})
+        if len(values) > 1:
+            result.append(f"runs with different {name} are averaged: {', '.join(values)}")
+    sources = {run.source_digest for run in runs} - {""}
+    if len(sources) > 1:
+        result.append(f"runs of {len(sources)} versions of the code are averaged")
+    return tuple(result)
+
+
+def _distinct(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = [value for value in values if not math.isnan(value)]
+    return math.fsum(known) / len(known) if known else math.nan

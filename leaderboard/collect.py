@@ -1,0 +1,264 @@
+"""From run directories on disk to one tidy table.
+
+The store is the files `<output>/<dataset>/<method>/<key>/run.json` and `scores.parquet`; nothing
+else is read. A directory that cannot be read is left out with a warning that names the file.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from metrics.score import Score
+from registry import ROOT, unknown
+
+log = logging.getLogger(__name__)
+
+SCORE_COLUMNS = tuple(f.name for f in fields(Score))
+SCORE_KEY = ("metric", "finding", "attribute", "group", "labels")
+"""Columns that name one score of one run."""
+STATUSES = ("RUNNING", "FINISHED", "FAILED")
+KINDS = ("simulated", "real")
+REFERENCE = "erm"
+"""The method that stands first: the others change something about it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one `run.json` says of its run.
+
+    `method_variant` and `data_variant` are the non-default fields as text; fields that only draw
+    other people from the same population (such as a cohort) are not part of `data_variant`.
+    `seconds` holds `train` and `total`; `primary_contrasts` maps an attribute to "B - A".
+    """
+
+    key: str
+    status: str
+    error: str
+    experiment: str
+    method: str
+    method_variant: str
+    method_fields: Mapping[str, Any]
+    dataset: str
+    data_variant: str
+    data_fields: Mapping[str, Any]
+    kind: str
+    terms: str
+    seed: int
+    folds: int
+    test_digest: str
+    primary_contrasts: Mapping[str, str]
+    attributes_at_test: tuple[str, ...]
+    released: str
+    operating_point: str
+    seconds: Mapping[str, float | None]
+    parameters: int
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    started: str
+    finished: str
+    mlflow_run_id: str
+    tracking_uri: str
+    command: str
+    source_digest: str = ""
+
+    @property
+    def train_seconds(self) -> float:
+        """Training time in seconds, NaN where it was not recorded."""
+        value = self.seconds.get("train")
+        return math.nan if value is None else float(value)
+
+    @property
+    def setting(self) -> tuple[str, str, str, int, str]:
+        """What must be equal for numbers to be comparable: data, folds and operating point."""
+        return (self.kind, self.dataset, self.data_variant, self.folds, self.operating_point)
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """Sort key: by setting, in it the reference method first, then by name, then by seed."""
+        method = (self.method != REFERENCE, self.method, self.method_variant)
+        return (*self.setting, *method, self.seed, self.test_digest, self.key)
+
+
+@dataclass(frozen=True)
+class Store:
+    """Everything readable under an output directory.
+
+    `runs` holds every run once, of any status; `scores` the scores of finished runs, one row each,
+    with the run's `key`; `left_out` says in sentences what is not here and why.
+    """
+
+    runs: tuple[Run, ...]
+    scores: pd.DataFrame
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def finished(self) -> tuple[Run, ...]:
+        """The runs that may be compared."""
+        return tuple(run for run in self.runs if run.status == "FINISHED")
+
+    @property
+    def unfinished(self) -> tuple[Run, ...]:
+        """Failed and running runs: listed, never compared."""
+        return tuple(run for run in self.runs if run.status != "FINISHED")
+
+
+def default_output() -> Path:
+    """The output directory: `$TRILEMMA_OUTPUT`, or `output` in the checkout."""
+    return Path(os.environ.get("TRILEMMA_OUTPUT") or ROOT / "output")
+
+
+def collect(output: Path | None = None, experiment: str | None = None) -> pd.DataFrame:
+    """A tidy table of all finished runs: one row per run and score, the run's columns joined.
+
+    >>> frame = collect()
+    >>> frame.query("metric == 'auc' and finding == 'macro' and group == 'all'")
+
+    Raises:
+        FileNotFoundError: the output directory does not exist.
+        UnknownName: no run belongs to `experiment`.
+    """
+    return tidy(read_store(output, experiment))
+
+
+def tidy(store: Store) -> pd.DataFrame:
+    """The scores of a store with the columns of their runs in front."""
+    columns = [f.name for f in fields(Run) if f.type in ("str", "int")]
+    rows = [
+        {name: getattr(run, name) for name in columns} | {"train_seconds": run.train_seconds}
+        for run in store.finished
+    ]
+    runs = pd.DataFrame(rows, columns=[*columns, "train_seconds"])
+    return runs.merge(store.scores, on="key", how="inner", validate="one_to_many")
+
+
+def read_store(output: Path | None = None, experiment: str | None = None) -> Store:
+    """All readable runs of an output directory, each once, in a fixed order.
+
+    Raises:
+        FileNotFoundError: the output directory does not exist.
+        UnknownName: there are runs, but none belongs to `experiment`.
+    """
+    output = default_output() if output is None else output
+    if not output.is_dir():
+        raise FileNotFoundError(
+            f"the output directory must exist, but {str(output)!r} does not; make a first run with "
+            "`python runner.py --method erm --dataset phantom`, or name another with --output"
+        )
+    left_out: list[str] = []
+    by_key: dict[str, tuple[Run, pd.DataFrame]] = {}
+    for path in sorted(output.glob("*/*/*/run.json")):
+        try:
+            run, scores = _read(path)
+        except (OSError, TypeError, ValueError) as error:
+            left_out.append(f"{path.relative_to(output).as_posix()}: {error}")
+            log.warning("left out %s: %s", path, error)
+            continue
+        held = by_key.get(run.key)
+        if held is None or _preference(run) > _preference(held[0]):
+            by_key[run.key] = (run, scores)
+    known = {run.experiment for run, _ in by_key.values()}
+    if experiment is not None and known and experiment not in known:
+        raise unknown("experiment", experiment, known)
+    chosen = [run for run, _ in by_key.values() if experiment in (None, run.experiment)]
+    runs, older = _newest(chosen)
+    left_out += [_superseded(run) for run in older]
+    parts = [by_key[r.key][1].assign(key=r.key) for r in runs if r.status == "FINISHED"]
+    columns = ["key", *SCORE_COLUMNS]
+    scores = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    return Store(tuple(runs), scores[columns], tuple(left_out))
+
+
+def _preference(run: Run) -> tuple[bool, str]:
+    return run.status == "FINISHED", run.finished
+
+
+def _newest(runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
+    """Runs in order, and those that a later run of the same settings and seed replaces.
+
+    The key of a run covers the sources, so a repeat after a change of code has another key; the
+    mean over both would count one seed twice and mix two programs.
+    """
+    newest: dict[tuple[Any, ...], Run] = {}
+    kept, older = [], []
+    for run in sorted(runs, key=lambda r: (r.finished, r.key)):
+        if run.status != "FINISHED":
+            kept.append(run)
+            continue
+        same = run.order[:-1]
+        if same in newest:
+            older.append(newest[same])
+        newest[same] = run
+    # An attempt that failed or hangs is no news once the same settings have finished.
+    pending = [run for run in kept if run.order[:-1] not in newest]
+    return sorted([*newest.values(), *pending], key=lambda r: r.order), older
+
+
+def _superseded(run: Run) -> str:
+    return (
+        f"{run.dataset}/{run.method}/{run.key}: replaced by a later run of the same settings and "
+        f"seed {run.seed}"
+    )
+
+
+def _read(path: Path) -> tuple[Run, pd.DataFrame]:
+    run = _run(json.loads(path.read_text(encoding="utf-8")))
+    if run.status != "FINISHED":
+        return run, pd.DataFrame(columns=list(SCORE_COLUMNS))
+    table = path.with_name("scores.parquet")
+    if not table.is_file():
+        raise ValueError("a finished run must have scores.parquet beside it, but it is not there")
+    return run, _scores(pd.read_parquet(table))
+
+
+def _run(content: Any) -> Run:
+    if not isinstance(content, dict):
+        raise ValueError(f"run.json must hold one object, but holds a {type(content).__name__}")
+    missing = [f.name for f in fields(Run) if f.default is MISSING and f.name not in content]
+    if missing:
+        raise ValueError(f"run.json must have every key, but lacks {', '.join(missing)}")
+    known = [f for f in fields(Run) if f.name in content]
+    run = Run(**{f.name: _typed(f.name, str(f.type), content[f.name]) for f in known})
+    for name, value, allowed in (("status", run.status, STATUSES), ("kind", run.kind, KINDS)):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}, but is {value!r}")
+    return run
+
+
+def _typed(name: str, annotation: str, value: Any) -> Any:
+    kind: type = {"str": str, "int": int, "tuple[str, ...]": list}.get(annotation, dict)
+    if value is None:  # what an interrupted run did not get to know
+        value = kind()
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ValueError(f"{name} must be of type {kind.__name__}, but is {value!r}")
+    return tuple(map(str, value)) if isinstance(value, list) else value
+
+
+def _scores(table: pd.DataFrame) -> pd.DataFrame:
+    missing = [c for c in SCORE_COLUMNS if c not in table]
+    if missing:
+        raise ValueError(f"scores.parquet must have the columns {', '.join(missing)}")
+    table = table[list(SCORE_COLUMNS)].reset_index(drop=True)
+    text = [*SCORE_KEY, "note"]
+    table[text] = table[text].astype("object").fillna("").astype(str)
+    numbers = [c for c in SCORE_COLUMNS if c not in text]
+    table[numbers] = table[numbers].astype(float)
+    twice = table[table.duplicated(list(SCORE_KEY))]
+    if len(twice):
+        named = ", ".join(str(twice.iloc[0][c]) for c in SCORE_KEY)
+        raise ValueError(f"a score must stand once in scores.parquet, but {named} repeats")
+    endless = table[np.isinf(table["value"])]
+    if len(endless):
+        raise ValueError(f"a score must be finite or NaN, but {endless.iloc[0]['metric']} is not")
+    silent = table["value"].isna() & (table["note"] == "")
+    table.loc[silent, "note"] = "no reason recorded"
+    return table

@@ -1,0 +1,95 @@
+"""From a table to batches: rows gathered from memory-mapped pixels, shuffled by seed and epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+
+from datasets.images import Images, open_images
+from datasets.split import Split
+from methods.base import Batch, Task
+
+RESIDENT_BYTES = 2 << 30
+"""Pixels up to this size are held in memory; above it they are read through the memory map."""
+
+
+class Rows(Dataset[Batch]):
+    """The rows of a split; `rows[indices]` is a `Batch` with images scaled to about [-2, 2]."""
+
+    def __init__(self, split: Split, task: Task, size: int) -> None:
+        self.labels = torch.from_numpy(split.labels())
+        self.groups = torch.from_numpy(_group_codes(split, task))
+        self.images: Images = open_images(split, size)
+        resident = len(split) * size * size <= RESIDENT_BYTES
+        self.pixels = torch.from_numpy(self.images.take()) if resident else None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Batch:
+        return Batch(*(t[0] for t in self.__getitems__([index])))
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        rows = torch.as_tensor(indices)
+        if self.pixels is not None:
+            pixels = self.pixels[rows]
+        else:
+            pixels = torch.from_numpy(self.images.take(np.asarray(indices)))
+        return Batch(scale(pixels), self.labels[rows], self.groups[rows])
+
+
+def scale(pixels: Tensor) -> Tensor:
+    """8-bit gray `(n, s, s)` as float32 `(n, 1, s, s)` with mid-gray at 0 and black at -2."""
+    return pixels.unsqueeze(1).float().mul_(1 / 63.75).sub_(2)
+
+
+class EpochShuffle(Sampler[int]):
+    """A permutation of rows that depends on seed and epoch alone, so an epoch can be resumed."""
+
+    def __init__(self, rows: int, seed: int) -> None:
+        self.rows = rows
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __iter__(self) -> Iterator[int]:
+        order = np.random.default_rng([self.seed, 3, self.epoch]).permutation(self.rows)
+        return iter(order.tolist())
+
+
+def training_loader(rows: Rows, batch_size: int, *, seed: int) -> DataLoader[Batch]:
+    """Shuffled batches; the last, shorter one is kept."""
+    sampler = BatchSampler(EpochShuffle(len(rows), seed), batch_size, drop_last=False)
+    return DataLoader(rows, batch_sampler=sampler, collate_fn=_as_batch)
+
+
+def ordered_loader(rows: Rows, batch_size: int) -> DataLoader[Batch]:
+    """Batches in the order of the table."""
+    return DataLoader(rows, batch_size=batch_size, shuffle=False, collate_fn=_as_batch)
+
+
+def start_epoch(loader: DataLoader[Batch], epoch: int) -> None:
+    """Tell the shuffling sampler of a loader which epoch begins; other samplers are left alone."""
+    sampler = getattr(loader.batch_sampler, "sampler", None)
+    if isinstance(sampler, EpochShuffle):
+        sampler.epoch = epoch
+
+
+def _as_batch(fetched: Any) -> Batch:
+    # `__getitems__` already gathered the batch; there is nothing left to collate.
+    return cast(Batch, fetched)
+
+
+def _group_codes(split: Split, task: Task) -> np.ndarray:
+    codes = np.zeros((len(split), len(task.attributes)), dtype=np.int64)
+    for column, attribute in enumerate(task.attributes):
+        position = {group: i for i, group in enumerate(task.groups[attribute])}
+        codes[:, column] = [position[g] for g in split.frame[attribute].astype(str)]
+    return codes

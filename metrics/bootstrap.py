@@ -1,0 +1,91 @@
+"""Which patients a replicate holds, and how often: one weight matrix for a whole test set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+LEVEL = 0.95
+"""Coverage of every interval."""
+
+
+@dataclass(frozen=True)
+class PatientBootstrap:
+    """Multinomial weights of patients, the same for every metric and method on one test set.
+
+    The patient is the unit: images of one patient stand and fall together, since they are not
+    independent. Equal fields give equal weights, so differences between methods are paired.
+
+    Raises:
+        ValueError: fewer than 2 patients, or fewer than 2 replicates.
+
+    Source: Efron & Tibshirani, An Introduction to the Bootstrap, 1993, ch. 8 and 13.
+    """
+
+    patients: int
+    replicates: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("patients", "replicates"):
+            if getattr(self, name) < 2:
+                raise ValueError(
+                    f"a bootstrap needs at least 2 {name}, but got {getattr(self, name)}; "
+                    "use a larger test fold or more replicates"
+                )
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """How often each patient is drawn `(patients, replicates)` uint8."""
+        rng = np.random.default_rng([self.seed, 0xB007])
+        drawn = np.empty((self.replicates, self.patients), np.uint8)
+        for row in drawn:
+            counts = np.bincount(rng.integers(0, self.patients, self.patients))
+            # A count above 255 has no practical probability; the clip keeps it from wrapping.
+            row[: len(counts)] = np.minimum(counts, 255)
+            row[len(counts) :] = 0
+        return np.ascontiguousarray(drawn.T)
+
+    @cached_property
+    def matrix(self) -> np.ndarray:
+        """The weights `(replicates, patients)` float32, ready for a matrix product."""
+        return np.ascontiguousarray(self.weights.T, dtype=np.float32)
+
+
+def percentile_interval(replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper bound of the 95 % percentile interval over the last axis.
+
+    Replicates where the statistic is undefined (NaN) are left out; with fewer than half of them
+    defined both bounds are NaN.
+    """
+    tail = (1 - LEVEL) / 2
+    values = np.asarray(replicates, np.float64)
+    bounds = np.full((2, *values.shape[:-1]), np.nan)
+    defined = np.isfinite(values).mean(axis=-1)
+    whole, part = defined == 1, (defined >= 0.5) & (defined < 1)
+    if whole.any():
+        bounds[:, whole] = np.quantile(values[whole], (tail, 1 - tail), axis=-1)
+    if part.any():
+        bounds[:, part] = np.nanquantile(values[part], (tail, 1 - tail), axis=-1)
+    return bounds[0], bounds[1]
+
+
+def simultaneous_interval(
+    value: np.ndarray, deviations: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds of a maximum, minimum or range over groups: value ∓ the 95 % quantile of `deviations`.
+
+    `deviations` `(..., B)` bound how far noise in all groups together moves the value `(...)`, such
+    as max_g |theta*_g - theta_g|. A percentile interval will not do here: resampling adds to the
+    noise that already pushed the extreme outwards, so a percentile interval of a range never holds
+    0. Clipped to [0,1].
+
+    Source: Westfall & Young, Resampling-Based Multiple Testing, 1993 (max-T, not studentised).
+    """
+    defined = np.isfinite(deviations).mean(axis=-1) >= 0.5
+    reach = np.full(np.shape(value), np.nan)
+    if defined.any():
+        reach[defined] = np.nanquantile(np.asarray(deviations)[defined], LEVEL, axis=-1)
+    return np.clip(value - reach, 0, 1), np.clip(value + reach, 0, 1)

@@ -1,0 +1,123 @@
+"""From text to dataclass fields: what `--set field=value` and `--data field=value` mean."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from registry import unknown
+
+T = TypeVar("T")
+
+
+def assignments(texts: Iterable[str], flag: str) -> dict[str, str]:
+    """`field=value` texts as a mapping.
+
+    Raises:
+        ValueError: a text has no `=`, or a field stands twice.
+    """
+    given: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise ValueError(f"{flag} must read field=value, but got {text!r}")
+        if name.strip() in given:
+            raise ValueError(f"{flag} must set a field once, but {name.strip()!r} is set twice")
+        given[name.strip()] = value.strip()
+    return given
+
+
+def build(cls: type[T], given: Mapping[str, Any], *, flag: str, owner: str) -> T:
+    """An instance of the dataclass `cls` with `given` fields; texts are read by the field's type.
+
+    Raises:
+        UnknownName: a field that `cls` does not have, with the nearest match and the full list.
+        ValueError: a value is not of the field's type, or the class refuses it.
+    """
+    hints = typing.get_type_hints(cls)
+    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    values = {}
+    for name, value in given.items():
+        if name not in known:
+            raise unknown(f"field of {owner}", name, known)
+        values[name] = _read(value, hints[name], f"{flag} {name}")
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise ValueError(f"{owner}: {error}") from error
+
+
+def non_defaults(thing: Any, *, leave_out: Iterable[str] = ()) -> list[str]:
+    """Fields that differ from their defaults, as texts like "lr=0.01"."""
+    skip = set(leave_out)
+    return [
+        f"{f.name}={_write(getattr(thing, f.name))}"
+        for f in dataclasses.fields(thing)
+        if f.name not in skip and getattr(thing, f.name) != f.default
+    ]
+
+
+def plain(thing: Any) -> dict[str, Any]:
+    """The fields as JSON and YAML hold them: tuples become lists."""
+    return {
+        f.name: list(value) if isinstance(value := getattr(thing, f.name), tuple) else value
+        for f in dataclasses.fields(thing)
+    }
+
+
+def _write(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _read(value: Any, hint: Any, where: str) -> Any:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        inner = [a for a in typing.get_args(hint) if a is not type(None)]
+        if value is None or (isinstance(value, str) and value.lower() in ("none", "")):
+            return None
+        return _read(value, inner[0], where)
+    if origin is tuple:
+        return _read_tuple(value, typing.get_args(hint), where)
+    if hint is bool:
+        return _read_bool(value, where)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise _wrong(value, hint, where)
+    try:
+        if hint is int:
+            if isinstance(value, float) and not value.is_integer():
+                raise ValueError
+            return int(value)
+        if hint is float:
+            return float(value)
+    except ValueError:
+        raise _wrong(value, hint, where) from None
+    return str(value)
+
+
+def _read_tuple(value: Any, inner: tuple[Any, ...], where: str) -> tuple[Any, ...]:
+    items = [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        raise ValueError(f"{where} must be a list, comma-separated, but got {value!r}")
+    variadic = len(inner) == 2 and inner[1] is Ellipsis
+    if not variadic and len(items) != len(inner):
+        raise ValueError(f"{where} must hold {len(inner)} values, but got {value!r}")
+    kinds = [inner[0]] * len(items) if variadic else list(inner)
+    return tuple(_read(v, kind, where) for v, kind in zip(items, kinds, strict=True))
+
+
+def _read_bool(value: Any, where: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    if str(value).lower() in ("true", "yes", "1"):
+        return True
+    if str(value).lower() in ("false", "no", "0"):
+        return False
+    raise _wrong(value, bool, where)
+
+
+def _wrong(value: Any, hint: Any, where: str) -> ValueError:
+    words = {int: "a whole number", float: "a number", bool: "true or false"}
+    return ValueError(f"{where} must be {words.get(hint, hint)}, but got {value!r}")

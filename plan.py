@@ -1,0 +1,262 @@
+"""From what a user asks for to a plan with every name resolved and every value checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import options
+from registry import DATASETS, METHODS, ROOT, load_plugins, unknown
+
+if TYPE_CHECKING:
+    from datasets.base import ChestXrayDataset
+    from methods.base import Method
+    from tracking.rundir import RunDirectory
+
+BAD_IMAGE_POLICIES = ("error", "drop")
+FROM_RUN_FIXED = ("method", "set")
+"""What the stored weights of a run determine; `--from-run` does not let it be changed."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for, by names and texts; the fields of a run's `config.yaml`."""
+
+    method: str = ""
+    set: Mapping[str, Any] = field(default_factory=dict)
+    dataset: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    data_root: str = ""
+    seed: int | str = 0
+    folds: int | str = 0
+    findings: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()
+    device: str = "auto"
+    threads: int | str = 1
+    on_bad_image: str = "error"
+    experiment: str = "default"
+    tracking_uri: str = ""
+    output: str = ""
+    plugins: tuple[str, ...] = ()
+    from_run: str = ""
+
+    @classmethod
+    def from_config(cls, path: Path) -> Request:
+        """The request that a `config.yaml` holds.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError, UnknownName: it is not YAML, or has unknown keys.
+        """
+        import yaml
+
+        if not path.is_file():
+            raise FileNotFoundError(f"--config must name a file, but {str(path)!r} does not exist")
+        try:
+            held = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except yaml.YAMLError as error:
+            where = str(error).replace("\n", " ")
+            raise ValueError(f"--config must be YAML, but {path} is not: {where}") from error
+        if not isinstance(held, dict):
+            raise ValueError(f"--config must hold a mapping, but {path} holds {held!r}")
+        known = [f.name for f in dataclasses.fields(cls)]
+        for name in held:
+            if name not in known:
+                raise unknown(f"key of {path}", str(name), known)
+        for name in ("set", "data"):
+            if not isinstance(held.get(name) or {}, dict):
+                raise ValueError(f"{name!r} must be a mapping in {path}, but got {held[name]!r}")
+        for name in ("findings", "attributes", "plugins"):
+            if name in held:
+                held[name] = tuple(held[name] or ())
+        return cls(**{k: v for k, v in held.items() if v is not None})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run with every name resolved."""
+
+    method: Method
+    dataset: ChestXrayDataset
+    data_root: Path | None
+    seed: int
+    folds: int
+    findings: tuple[str, ...]
+    attributes: tuple[str, ...]
+    device: str
+    threads: int
+    on_bad_image: str
+    output: Path
+    experiment: str
+    tracking_uri: str
+    plugins: tuple[str, ...] = ()
+    from_run: RunDirectory | None = None
+
+    def config(self) -> dict[str, Any]:
+        """The request that repeats this plan, as plain values."""
+        return {
+            "method": self.method.registered_name,
+            "set": options.plain(self.method),
+            "dataset": self.dataset.registered_name,
+            "data": options.plain(self.dataset),
+            "data_root": str(self.data_root) if self.data_root else None,
+            "seed": self.seed,
+            "folds": self.folds,
+            "findings": list(self.findings),
+            "attributes": list(self.attributes),
+            "device": self.device,
+            "threads": self.threads,
+            "on_bad_image": self.on_bad_image,
+            "experiment": self.experiment,
+            "plugins": list(self.plugins),
+            "from_run": str(self.from_run.path) if self.from_run else None,
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """What of the plan can change a number; part of the key of the run."""
+        config = self.config()
+        left_out = ("data_root", "threads", "on_bad_image", "experiment", "plugins", "from_run")
+        kept = {k: v for k, v in config.items() if k not in left_out}
+        kept["data_version"] = self.dataset.version
+        kept["device"] = self.device.split(":")[0]
+        kept["from_run"] = self.from_run.path.name if self.from_run else ""
+        return kept
+
+    def command(self) -> str:
+        """The command that asks for this plan."""
+        name, data = self.method.registered_name, self.dataset.registered_name
+        words = ["python", "runner.py", "--method", name, "--dataset", data]
+        for flag, thing in (("--set", self.method), ("--data", self.dataset)):
+            for pair in options.non_defaults(thing):
+                words += [flag, pair]
+        if self.data_root:
+            words += ["--data-root", str(self.data_root)]
+        words += ["--seed", str(self.seed)]
+        if self.folds:
+            words += ["--folds", str(self.folds)]
+        for flag, names in (("--findings", self.findings), ("--attributes", self.attributes)):
+            if names:
+                words += [flag, ",".join(names)]
+        for plugin in self.plugins:
+            words += ["--plugin", plugin]
+        return shlex.join(words)
+
+
+def resolve(request: Request) -> Plan:
+    """The plan of a request.
+
+    Raises:
+        UnknownName: a name is not known; the message holds the nearest match and the full list.
+        ValueError, FileNotFoundError: a value breaks a rule.
+    """
+    load_plugins(request.plugins)
+    output = Path(request.output or os.environ.get("TRILEMMA_OUTPUT") or ROOT / "output").resolve()
+    from_run = None
+    if request.from_run:
+        from tracking.rundir import find
+
+        from_run = find(output, request.from_run)
+        request = _filled_from(request, Request.from_config(from_run.path / "config.yaml"))
+    for kind, name, registry in (
+        ("--method", request.method, METHODS),
+        ("--dataset", request.dataset, DATASETS),
+    ):
+        if not name:
+            raise ValueError(f"{kind} must be given; known: {', '.join(registry.names())}")
+    method = options.build(
+        METHODS.get(request.method), request.set, flag="--set", owner=request.method
+    )
+    dataset = options.build(
+        DATASETS.get(request.dataset), request.data, flag="--data", owner=request.dataset
+    )
+    if request.on_bad_image not in BAD_IMAGE_POLICIES:
+        raise ValueError(f"--on-bad-image must be error or drop, but got {request.on_bad_image!r}")
+    if not request.experiment.strip():
+        raise ValueError("--experiment must be a name, but got an empty text")
+    return Plan(
+        method=method,
+        dataset=dataset,
+        data_root=_data_root(request, dataset),
+        seed=_whole(request.seed, "--seed", low=0, high=2**31 - 1),
+        folds=_whole(request.folds, "--folds", low=0, high=1000),
+        findings=request.findings,
+        attributes=request.attributes,
+        device=_device(request.device),
+        threads=_whole(request.threads, "--threads", low=1, high=1024),
+        on_bad_image=request.on_bad_image,
+        output=output,
+        experiment=request.experiment,
+        tracking_uri=request.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+        or f"sqlite:///{ROOT}/mlflow.db",
+        plugins=tuple(str(Path(p).resolve()) for p in request.plugins),
+        from_run=from_run,
+    )  # fmt: skip
+
+
+def _filled_from(request: Request, stored: Request) -> Request:
+    """`stored` with what `request` sets itself on top."""
+    changes = {}
+    for f in dataclasses.fields(Request):
+        value = getattr(request, f.name)
+        default = f.default_factory() if callable(f.default_factory) else f.default
+        if value == default:
+            continue
+        if f.name in FROM_RUN_FIXED and value != getattr(stored, f.name):
+            raise ValueError(
+                f"--from-run scores the weights of a {stored.method!r} run, so --{f.name} must not "
+                f"be changed, but got {value!r}"
+            )
+        changes[f.name] = value
+    return replace(stored, **changes)
+
+
+def _data_root(request: Request, dataset: ChestXrayDataset) -> Path | None:
+    if not request.data_root:
+        if dataset.needs_root:
+            raise ValueError(
+                f"--data-root must name the directory of {request.dataset!r}; the page "
+                f"docs/datasets/{request.dataset}.md says how to get it"
+            )
+        return None
+    root = Path(request.data_root).expanduser()
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"--data-root must be a directory, but {request.data_root!r} does not exist"
+        )
+    return root.resolve()
+
+
+def _whole(value: int | str, flag: str, *, low: int, high: int) -> int:
+    try:
+        if isinstance(value, bool | float):
+            raise ValueError
+        number = int(value)
+    except ValueError:
+        raise ValueError(f"{flag} must be a whole number, but got {value!r}") from None
+    if not low <= number <= high:
+        raise ValueError(f"{flag} must lie between {low} and {high}, but got {number}")
+    return number
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"--device must be cpu, cuda or cuda:N, but got {name!r}") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"--device must be present, but {name!r} is not "
+            f"({torch.cuda.device_count()} CUDA devices found); use --device cpu"
+        )
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"--device must be cpu, cuda or cuda:N, but got {name!r}")
+    return name

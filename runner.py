@@ -1,0 +1,352 @@
+"""Run one method on one data set: `python runner.py --method erm --dataset phantom`."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+ROOT = Path(__file__).resolve().parent
+# Hugging Face publishes a package named `datasets`, Opacus ships one named `benchmarks`;
+# the checkout goes first so that ours are found from any working directory.
+sys.path.insert(0, str(ROOT))
+# One thread per process unless asked otherwise, before any numerical library starts its own.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import options  # noqa: E402
+from methods import STAGES  # noqa: E402
+from plan import Plan, Request, resolve  # noqa: E402
+from registry import DATASETS, METHODS, METRICS, Registry, UnknownName, load_plugins  # noqa: E402
+
+if TYPE_CHECKING:
+    from metrics.score import Score
+    from tracking.rundir import RunDirectory
+
+DONE, FAILED, WRONG_USAGE = 0, 1, 2
+LISTS: dict[str, Registry[Any]] = {"methods": METHODS, "datasets": DATASETS, "metrics": METRICS}
+
+EXAMPLES = """\
+examples:
+  python runner.py --method erm --dataset phantom
+  python runner.py --method upsample --dataset phantom --set cells=group_label --seed 1
+  python runner.py --method erm --dataset covid-chestxray --data-root DIR --folds 5
+  python runner.py --config output/phantom/erm/KEY/config.yaml --again
+  python runner.py --list methods
+
+then:
+  python -m leaderboard                                     the leaderboard as a page
+  mlflow ui --backend-store-uri sqlite:///mlflow.db         browse the runs
+
+exit codes: 0 done or already done, 1 failed, 2 wrong usage or bad data (nothing was stored).
+"""
+
+
+class UsageError(ValueError):
+    """Wrong usage, as one sentence."""
+
+
+USER_ERRORS = (ValueError, UnknownName, OSError)
+"""What bad input raises before a run begins; shown as one sentence with exit code 2."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence, not a page."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the whole usage."""
+        raise UsageError(f"{message}; see python runner.py --help")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = Parser(
+        prog="runner.py",
+        description="Train one method on one data set, measure its accuracy, fairness and "
+        "re-identification risk, and log everything to MLflow.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = p.add_argument_group("what to run")
+    what.add_argument("--method", metavar="NAME", help="see --list methods")
+    what.add_argument("--dataset", metavar="NAME", help="see --list datasets")
+    what.add_argument(
+        "--set",
+        action="append",
+        metavar="FIELD=VALUE",
+        default=[],
+        help="set a hyper-parameter of the method (repeatable)",
+    )
+    what.add_argument(
+        "--data",
+        action="append",
+        metavar="FIELD=VALUE",
+        default=[],
+        help="set an option of the data set (repeatable)",
+    )
+    what.add_argument("--data-root", metavar="DIR", help="where the data set was downloaded to")
+    what.add_argument("--seed", metavar="N", help="seed of everything random in the run (0)")
+    what.add_argument("--findings", metavar="A,B", help="only these findings")
+    what.add_argument("--attributes", metavar="A,B", help="only these attributes")
+    what.add_argument("--folds", metavar="K", help="patient k-fold, pooled (0: one split)")
+    what.add_argument(
+        "--plugin",
+        action="append",
+        metavar="FILE.py",
+        default=[],
+        help="a file outside the suite that registers methods or data sets",
+    )
+    again = p.add_argument_group("earlier runs")
+    again.add_argument("--config", metavar="FILE", help="take everything from a run's config.yaml")
+    again.add_argument(
+        "--from-run",
+        metavar="RUN",
+        help="score the stored weights of a run (directory or key), no training",
+    )
+    again.add_argument("--again", action="store_true", help="repeat a run that is already done")
+    where = p.add_argument_group("where and how")
+    where.add_argument("--experiment", metavar="E", help="MLflow experiment (default)")
+    where.add_argument(
+        "--tracking-uri",
+        metavar="U",
+        help="MLflow store ($MLFLOW_TRACKING_URI or sqlite mlflow.db)",
+    )
+    where.add_argument("--output", metavar="DIR", help="results ($TRILEMMA_OUTPUT or output/)")
+    where.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 … (auto)")
+    where.add_argument("--threads", metavar="N", help="threads per process (1)")
+    where.add_argument("--on-bad-image", metavar="P", help="error (default) or drop")
+    look = p.add_argument_group("look first")
+    look.add_argument("--dry-run", action="store_true", help="print the resolved run and stop")
+    look.add_argument("--list", choices=sorted(LISTS), help="what there is, and stop")
+    return p
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code."""
+    try:
+        given = parser().parse_args(arguments)
+        load_plugins(given.plugin)
+        if given.list:
+            print(listing(given.list))
+            return DONE
+        request = requested(given)
+    except USER_ERRORS as error:
+        return refuse(error)
+    return run(request, again=given.again, dry=given.dry_run)
+
+
+def run(request: Request, *, again: bool = False, dry: bool = False) -> int:
+    """Run one request with progress and a summary on the terminal; the exit code."""
+    log = terminal_log()
+    try:
+        plan = resolve(request)
+        from pipeline import environment, execute, load_table, prepare_run, split
+        from tracking.store import StoreError
+
+        print(described(plan, environment(plan.device)))
+        if dry:
+            for part, folds in enumerate(split(plan, load_table(plan))):
+                sizes = [
+                    f"{f.name} {len(f)} images of {len(f.patients)} patients" for f in folds.all()
+                ]
+                print(f"part {part + 1}: " + ", ".join(sizes))
+            print("\ndry run: nothing was stored; leave out --dry-run to run it")
+            return DONE
+        prepared = prepare_run(plan, Progress("preparing images"))
+    except USER_ERRORS as error:
+        return refuse(error)
+    for reason, rows in prepared.dropped.items():
+        log.info("left out: %d rows, %s", rows, reason)
+    for note in prepared.notes:
+        log.info("note: %s", note)
+    directory = prepared.directory
+    if not again and directory.exists() and directory.record().status == "FINISHED":
+        print(f"already done: {directory.path}\n(repeat it with --again)\n")
+        print(summary(directory))
+        return DONE
+    try:
+        execute(prepared, log, again=again)
+    except StoreError as error:
+        return refuse(error)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command continues where it stopped", file=sys.stderr)
+        return FAILED
+    except Exception as error:  # noqa: BLE001 - the last line of defence: recorded, then told
+        told = " ".join(str(error).split()) or type(error).__name__
+        where = directory.path / "run.log"
+        print(f"failed: {told}\n(recorded as failed; details: {where})", file=sys.stderr)
+        return FAILED
+    print(summary(directory))
+    return DONE
+
+
+def requested(given: argparse.Namespace) -> Request:
+    """The request of a command line: what a config holds, with every given flag on top."""
+    request = Request.from_config(Path(given.config)) if given.config else Request()
+    changes: dict[str, Any] = {
+        name: value
+        for name in (
+            "method",
+            "dataset",
+            "data_root",
+            "seed",
+            "folds",
+            "experiment",
+            "device",
+            "tracking_uri",
+            "output",
+            "threads",
+            "on_bad_image",
+            "from_run",
+        )
+        if (value := getattr(given, name)) is not None
+    }
+    for name in ("findings", "attributes"):
+        if (text := getattr(given, name)) is not None:
+            changes[name] = tuple(part.strip() for part in text.split(",") if part.strip())
+    for name, texts in (("set", given.set), ("data", given.data)):
+        if texts:
+            changes[name] = {**getattr(request, name), **options.assignments(texts, f"--{name}")}
+    if given.plugin:
+        changes["plugins"] = tuple(given.plugin)
+    return dataclasses.replace(request, **changes)
+
+
+def refuse(error: BaseException) -> int:
+    """Print one sentence; the exit code of wrong usage."""
+    print("error: " + " ".join(str(error).split()), file=sys.stderr)
+    return WRONG_USAGE
+
+
+def listing(kind: str) -> str:
+    """A line per registered thing: name, what it overrides or its facts, first docstring line."""
+    lines = []
+    entries = LISTS[kind].entries()
+    width = max((len(name) for name in entries), default=0)
+    for name, entry in entries.items():
+        if kind == "methods":
+            told = ", ".join(s for s in STAGES if s in entry.defines) or "-"
+        else:
+            told = ", ".join(str(entry.facts[f]) for f in ("direction", "unit") if f in entry.facts)
+        lines.append(f"{name:<{width}}  {f'[{told}]  ' if told else ''}{entry.summary}")
+    return "\n".join(lines)
+
+
+def terminal_log() -> logging.Logger:
+    """The log that shows progress on standard error."""
+    log = logging.getLogger("trilemma")
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.INFO)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.handlers[:] = [handler]
+    return log
+
+
+class Progress:
+    """A line that counts up on a terminal, and a line per tenth elsewhere."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.started = time.perf_counter()
+        self.told = -1
+
+    def __call__(self, done: int, total: int) -> None:
+        tenth = 10 * done // max(1, total)
+        terminal = sys.stderr.isatty()
+        if not terminal and tenth == self.told:
+            return
+        self.told = tenth
+        rate = done / max(1e-9, time.perf_counter() - self.started)
+        text = f"{self.what}: {done} of {total} ({rate:.0f}/s)"
+        end = "\r" if terminal and done < total else "\n"
+        print(text, end=end, file=sys.stderr, flush=True)
+
+
+def described(plan: Plan, environment: dict[str, str]) -> str:
+    """The environment and every resolved field."""
+    lines = ["environment  " + "  ".join(f"{k} {v}" for k, v in environment.items())]
+    for title, thing in (("method", plan.method), ("dataset", plan.dataset)):
+        lines.append(f"{title:<12} {thing.registered_name}")
+        lines += [f"    {k} = {v}" for k, v in options.plain(thing).items()]
+    rest = {k: v for k, v in plan.config().items() if k not in ("method", "set", "dataset", "data")}
+    lines += [f"{k:<12} {v}" for k, v in rest.items() if v not in (None, [], "")]
+    return "\n".join(lines) + "\n"
+
+
+def summary(directory: RunDirectory) -> str:
+    """The headline scores with intervals, and what to type next."""
+    from tracking.rundir import headline
+
+    record = directory.record()
+    chosen = [s for s in headline(directory.scores(), record.primary_contrasts) if wanted(s)]
+    linkage = [s for s in chosen if "_reid_" in s.metric]
+    kinds = [
+        k for k in ("true", "recorded") if any(s.labels == k and s not in linkage for s in chosen)
+    ]
+    rows = {row_name(s): dict.fromkeys(kinds, "") for s in chosen}
+    for score in chosen:
+        rows[row_name(score)][kinds[0] if score in linkage else score.labels] = told(score)
+    width = max(map(len, rows), default=0)
+    lines = [
+        f"{record.method} on {record.dataset}, seed {record.seed}: "
+        f"{record.seconds.get('total', 0):.0f} s"
+    ]
+    if record.kind == "simulated":
+        lines.append("SIMULATED data: no sentence about real groups follows from these numbers")
+    lines.append(" " * width + "".join(f"  {kind + ' labels':<24}" for kind in kinds))
+    for name, cells in rows.items():
+        lines.append(f"{name:<{width}}" + "".join(f"  {cells[k]:<24}" for k in kinds).rstrip())
+    lines += [
+        "(95 % intervals over test patients; contrasts are read left group minus right group)",
+        "",
+        f"results      {directory.path}",
+        "next         python -m leaderboard",
+        f"             mlflow ui --backend-store-uri {record.tracking_uri}",
+        f"             python runner.py --config {directory.path / 'config.yaml'} --again",
+    ]
+    return "\n".join(lines)
+
+
+def wanted(score: Score) -> bool:
+    """Whether a headline score stands in the summary of the terminal."""
+    if score.metric == "auc":
+        return score.finding == "macro" and not score.attribute
+    return score.metric in ("worst_group_auc", "fnr_contrast", "fpr_contrast") or (
+        score.metric.endswith(("_reid_auc", "_reid_rank1"))
+    )
+
+
+def row_name(score: Score) -> str:
+    """How a headline score is called in the summary."""
+    words = {
+        "auc": "macro AUC",
+        "worst_group_auc": "worst-group AUC",
+        "fnr_contrast": "FNR contrast",
+        "fpr_contrast": "FPR contrast",
+        "image_reid_auc": "re-id AUC, released images",
+        "image_reid_rank1": "re-id rank-1, released images",
+        "embedding_reid_auc": "re-id AUC, model embedding",
+        "embedding_reid_rank1": "re-id rank-1, model embedding",
+    }
+    group = f" {score.group}" if score.metric.endswith("_contrast") else ""
+    return f"{words[score.metric]}{'  ' + score.attribute if score.attribute else ''}{group}"
+
+
+def told(score: Score) -> str:
+    """A score with its interval, or why there is none."""
+    if math.isnan(score.value):
+        return f"n/a ({score.note})"
+    signed = "+" if score.metric.endswith("_contrast") else ""
+    return f"{score.value:{signed}.3f} [{score.low:{signed}.3f}, {score.high:{signed}.3f}]"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""Thresholds by hand-counted order statistics, and what they refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from metrics.predictions import Predictions
+from metrics.thresholds import Rule, Threshold, fit_rule
+
+Make = Callable[..., Predictions]
+
+
+def validation(make_table: Make, negatives: list[float], positives: list[float]) -> Predictions:
+    logits = [*negatives, *positives]
+    labels = [0.0] * len(negatives) + [1.0] * len(positives)
+    return make_table([f"p{i}" for i in range(len(logits))], logits, labels, fold="val")
+
+
+def test_specificity_takes_the_ceil_of_x_times_n_plus_one_smallest_negative(
+    make_table: Make,
+) -> None:
+    # 9 negatives 1..9, X = .80: ceil(.8 * 10) = 8th smallest = 8; 7 of 9 lie below it.
+    val = validation(make_table, [5, 1, 9, 3, 7, 2, 8, 4, 6], [10, 0])
+    threshold = fit_rule(val, "specificity:0.80").thresholds[0]
+    assert threshold.value == 8
+    assert threshold.achieved == 7 / 9
+    assert (threshold.positives, threshold.negatives) == (2, 9)
+    assert (threshold.rule, threshold.fold) == ("specificity:0.80", "val")
+
+
+def test_specificity_rank_has_no_rounding_error(make_table: Make) -> None:
+    # .55 * 100 is 55.000000000000007 in floating point; the rank is 55, not 56.
+    val = validation(make_table, list(range(1, 100)), [0])
+    assert fit_rule(val, "specificity:0.55").thresholds[0].value == 55
+
+
+def test_sensitivity_takes_the_floor_of_one_minus_x_times_n_plus_one_smallest_positive(
+    make_table: Make,
+) -> None:
+    # 9 positives 1..9, X = .80: floor(.2 * 10) = 2nd smallest = 2; 8 of 9 are at or above it.
+    val = validation(make_table, [0], [5, 1, 9, 3, 7, 2, 8, 4, 6])
+    threshold = fit_rule(val, "sensitivity:0.80").thresholds[0]
+    assert threshold.value == 2
+    assert threshold.achieved == 8 / 9
+
+
+def test_youden_takes_the_largest_difference(make_table: Make) -> None:
+    # At 4: TPR 3/4, FPR 1/4, J = .5. At 2: TPR 1, FPR 3/4, J = .25. At 6: TPR 2/4, J = .5 too if
+    # FPR were 0, but negative 7 lies above it: J = .25.
+    val = validation(make_table, [0, 2, 3, 7], [2, 4, 6, 8])
+    threshold = fit_rule(val, "youden").thresholds[0]
+    assert threshold.value == 4
+    assert threshold.achieved == 0.5
+
+
+def test_youden_takes_the_highest_threshold_at_a_tie(make_table: Make) -> None:
+    # At 5: TPR 1/2, FPR 0. At 1: TPR 1, FPR 1/2. Both J = .5.
+    assert fit_rule(validation(make_table, [0, 3], [1, 5]), "youden").thresholds[0].value == 5
+
+
+def test_decision_is_positive_from_the_threshold_on(make_table: Make) -> None:
+    test = make_table(["a", "b", "c"], [0.9, 1.0, 1.1], [0, 0, 1])
+    rule = Rule((Threshold("Edema", 1.0, "youden"),))
+    assert rule.apply(test).decisions()[:, 0].tolist() == [0, 1, 1]
+
+
+def test_threshold_of_a_float32_logit_still_decides_that_logit_positive(make_table: Make) -> None:
+    val = validation(make_table, [0.1, 0.2, 0.3, 0.7], [0.7, 0.9])
+    rule = fit_rule(val, "youden")
+    assert rule.apply(replace(val, fold="test")).decisions()[:, 0].tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_test_predictions_are_refused(make_table: Make) -> None:
+    with pytest.raises(ValueError, match=r"must be fitted on validation.*'test'"):
+        fit_rule(make_table(["a", "b"], [0, 1], [0, 1]))
+
+
+@pytest.mark.parametrize(
+    "text", ["specifity:0.8", "specificity", "specificity:", "specificity:80", "sensitivity:x",
+             "specificity:1", "specificity:0", "youden:0.5", "", "specificity:nan"],
+)  # fmt: skip
+def test_misspelt_operating_points_are_refused(make_table: Make, text: str) -> None:
+    with pytest.raises(ValueError, match="specificity:X"):
+        fit_rule(validation(make_table, [0], [1]), text)
+
+
+def test_unknown_attribute_is_refused(make_table: Make) -> None:
+    with pytest.raises(KeyError, match="sex"):
+        fit_rule(validation(make_table, [0], [1]), attribute="sex")
+
+
+@pytest.mark.parametrize(
+    ("rule", "negatives", "positives", "note"),
+    [
+        ("specificity:0.80", [], [1.0, 2.0], "no negative validation image"),
+        ("sensitivity:0.80", [1.0, 2.0], [], "no positive validation image"),
+        ("youden", [1.0, 2.0], [], "no positive validation image"),
+        ("youden", [], [1.0, 2.0], "no negative validation image"),
+        ("specificity:0.95", [1.0, 2.0], [3.0], "2 negative validation images are too few"),
+        ("sensitivity:0.95", [1.0], [2.0, 3.0], "2 positive validation images are too few"),
+    ],
+)
+def test_threshold_is_nan_with_a_note_where_a_class_is_missing(
+    make_table: Make, rule: str, negatives: list[float], positives: list[float], note: str
+) -> None:
+    val = validation(make_table, negatives, positives)
+    fitted = fit_rule(val, rule)
+    assert np.isnan(fitted.thresholds[0].value)
+    assert note in fitted.thresholds[0].note
+    assert np.isnan(fitted.apply(val).decisions()).all()
+
+
+def test_unknown_labels_are_left_out(make_table: Make) -> None:
+    val = make_table(list("abcd"), [1, 2, 3, 4], [0, np.nan, 0, 1], fold="val")
+    # Negatives 1 and 3: ceil(.5 * 3) = 2nd smallest.
+    assert fit_rule(val, "specificity:0.5").thresholds[0].value == 3
+
+
+def grouped(make_table: Make, in_small_group: int) -> Predictions:
+    """Group A: negatives and positives on 1..40; group B on 101.., `in_small_group` of each."""
+    logits = [float(i) for i in range(1, 41)] * 2
+    logits += [100.0 + i for i in range(1, in_small_group + 1)] * 2
+    labels = [0.0] * 40 + [1.0] * 40 + [0.0] * in_small_group + [1.0] * in_small_group
+    sex = ["A"] * 80 + ["B"] * (2 * in_small_group)
+    return make_table([f"p{i}" for i in range(len(logits))], logits, labels, fold="val", sex=sex)
+
+
+def test_each_group_gets_its_own_threshold(make_table: Make) -> None:
+    rule = fit_rule(grouped(make_table, 30), "specificity:0.5", attribute="sex")
+    # A: ceil(.5 * 41) = 21st of 1..40; B: ceil(.5 * 31) = 16th of 101..130.
+    assert [(t.group, t.value, t.note) for t in rule.thresholds] == [("A", 21, ""), ("B", 116, "")]
+
+
+def test_a_small_group_gets_the_threshold_of_everybody_with_a_note(make_table: Make) -> None:
+    val = grouped(make_table, 29)
+    rule = fit_rule(val, "specificity:0.5", attribute="sex")
+    everybody = fit_rule(val, "specificity:0.5").thresholds[0]
+    small = rule.thresholds[1]
+    assert small.value == everybody.value
+    assert (small.positives, small.negatives) == (29, 29)
+    assert "29 positive and 29 negative patients" in small.note
+
+
+def test_group_thresholds_are_applied_to_their_group(make_table: Make) -> None:
+    rule = Rule(
+        (Threshold("Edema", 0, "youden", group="A"), Threshold("Edema", 2, "youden", group="B")),
+        attribute="sex",
+    )
+    test = make_table(list("abcd"), [1, 1, -1, 3], [0, 0, 0, 1], sex=["A", "B", "A", "B"])
+    assert rule.apply(test).decisions()[:, 0].tolist() == [1, 0, 0, 1]
+
+
+def test_a_group_without_threshold_is_refused(make_table: Make) -> None:
+    rule = Rule((Threshold("Edema", 0, "youden", group="A"),), attribute="sex")
+    with pytest.raises(ValueError, match="'Edema' has no threshold for sex: 'B'"):
+        rule.apply(make_table(["a", "b"], [1, 2], [0, 1], sex=["A", "B"]))
+
+
+def test_undefined_threshold_without_a_note_is_refused() -> None:
+    with pytest.raises(ValueError, match="must say why"):
+        Threshold("Edema", np.nan, "youden")

@@ -1,0 +1,82 @@
+"""The layers of the suite: what may import what."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LAYERS = ["registry", "options", "backbones", "datasets", "metrics", "methods", "plan", "tracking",
+          "pipeline", "runner", "benchmarks"]  # fmt: skip
+EXTRA_PLAN = {"tracking"}
+LEADERBOARD_MAY = {"registry", "metrics.score"}
+"""The stored results and the record they are rows of."""
+ONLY_IN = {
+    "mlflow": {"tracking", "leaderboard", "pipeline"},
+    "fairlearn": {"metrics", "methods"},
+    "opacus": {"methods"},
+    "diffusers": {"methods"},
+    "peft": {"methods"},
+}
+LAZY = {"opacus", "diffusers", "peft", "mlflow", "optuna"}
+
+
+def sources() -> list[Path]:
+    packages = [p for name in [*LAYERS, "leaderboard"] for p in (ROOT / name).rglob("*.py")]
+    return packages + [ROOT / f"{name}.py" for name in LAYERS if (ROOT / f"{name}.py").exists()]
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imports(path: Path, *, whole: bool = False) -> list[tuple[str, bool]]:
+    """Package (or `whole` module) of every import, and whether importing the file executes it."""
+    tree = ast.parse(path.read_text())
+    found = []
+
+    def walk(node: ast.AST, lazy: bool) -> None:
+        if isinstance(node, ast.Import):
+            found.extend((alias.name, not lazy) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append((node.module, not lazy))
+        typing_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        inside = lazy or typing_only or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for child in ast.iter_child_nodes(node):
+            walk(child, inside)
+
+    walk(tree, False)
+    return found if whole else [(name.split(".")[0], eager) for name, eager in found]
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_downward(path: Path) -> None:
+    part = part_of(path)
+    ours = {name for name, _ in imports(path) if name in {*LAYERS, "leaderboard"}} - {part}
+    if part == "leaderboard":
+        modules = {name for name, _ in imports(path, whole=True) if name.split(".")[0] in ours}
+        assert modules <= LEADERBOARD_MAY
+        return
+    below = set(LAYERS[: LAYERS.index(part)])
+    if part == "plan":
+        below |= EXTRA_PLAN
+    assert ours <= below, f"{path.name} imports upward: {ours - below}"
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))
+def test_heavy_libraries_stay_in_their_rooms(path: Path) -> None:
+    part = part_of(path)
+    for name, eager in imports(path):
+        if name in ONLY_IN:
+            assert part in ONLY_IN[name], f"{name} is imported in {path.name}"
+        assert not (eager and name in LAZY), (
+            f"{name} must be imported inside the stage: {path.name}"
+        )
+
+
+def test_a_planted_upward_import_is_found(tmp_path: Path) -> None:
+    planted = tmp_path / "planted.py"
+    planted.write_text("def f():\n    from runner import main\n")
+    assert ("runner", False) in imports(planted)

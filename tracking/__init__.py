@@ -1,0 +1,1 @@
+"""Everything that writes results: the run's directory first, then MLflow."""

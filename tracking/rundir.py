@@ -1,0 +1,191 @@
+"""A run's directory: complete on disk before anything is sent to MLflow."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from metrics.score import Score, to_frame
+
+RECORD = "run.json"
+CONFIG = "config.yaml"
+SCORES = "scores.parquet"
+PREDICTIONS = "predictions.parquet"
+SPLIT = "split.csv"
+HISTORY = "history.csv"
+THRESHOLDS = "thresholds.csv"
+LOG = "run.log"
+PER_IMAGE = (PREDICTIONS, SPLIT)
+"""Files with a row per image; of restricted data they never leave the directory."""
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What is known of a run beside its scores; the leaderboard's index is made of these."""
+
+    key: str
+    status: str
+    experiment: str
+    method: str
+    method_variant: str
+    method_fields: dict[str, Any]
+    dataset: str
+    data_variant: str
+    data_fields: dict[str, Any]
+    kind: str
+    terms: str
+    seed: int
+    folds: int
+    data_digest: str
+    split_digest: str
+    test_digest: str
+    source_digest: str
+    primary_contrasts: dict[str, str]
+    attributes_at_test: list[str]
+    released: str
+    operating_point: str
+    command: str
+    tracking_uri: str
+    started: str
+    finished: str = ""
+    mlflow_run_id: str = ""
+    error: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    parameters: int = 0
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    dropped: dict[str, int] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """One directory per run key; every file in it appears whole or not at all."""
+
+    path: Path
+
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return (self.path / RECORD).is_file()
+
+    def record(self) -> RunRecord:
+        """The stored record.
+
+        Raises:
+            ValueError: the file is not a record of this version.
+        """
+        try:
+            return RunRecord(**json.loads((self.path / RECORD).read_text()))
+        except (TypeError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"{self.path / RECORD} must be a run's record, but could not be read ({error}); "
+                "delete the directory to run again"
+            ) from error
+
+    def write_record(self, record: RunRecord) -> RunRecord:
+        """Store the record and return it."""
+        self.write_text(RECORD, json.dumps(asdict(record), indent=1) + "\n")
+        return record
+
+    def update(self, **changes: Any) -> RunRecord:
+        """Store the record with some fields changed."""
+        return self.write_record(replace(self.record(), **changes))
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Store what `--config` needs to repeat the run."""
+        self.write_text(CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+    def write_scores(self, scores: Sequence[Score]) -> None:
+        """Store the scores as parquet and, for reading by eye, as JSON with null for NaN."""
+        self.write_parquet(SCORES, to_frame(scores))
+        rows = [{k: _json(v) for k, v in asdict(s).items()} for s in scores]
+        self.write_text("scores.json", "[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
+
+    def scores(self) -> list[Score]:
+        """The stored scores."""
+        rows = pd.read_parquet(self.path / SCORES).to_dict("records")
+        return [Score(**{str(k): v for k, v in row.items()}) for row in rows]
+
+    def write_parquet(self, name: str, frame: pd.DataFrame) -> None:
+        """Store a table."""
+        partial = self.path / f"{name}.partial"
+        frame.to_parquet(partial, index=False)
+        partial.replace(self.path / name)
+
+    def write_csv(self, name: str, frame: pd.DataFrame) -> None:
+        """Store a table as text."""
+        self.write_text(name, frame.to_csv(index=False, lineterminator="\n"))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Store a text file."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        partial = self.path / f"{name}.partial"
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(self.path / name)
+
+    def weights(self, part: int, parts: int) -> Path:
+        """Where the weights of the model of one part are; one file without k-fold."""
+        return self.path / ("weights.safetensors" if parts == 1 else f"weights-{part}.safetensors")
+
+    def workdir(self, part: int) -> Path:
+        """A directory for what is needed only while the run is under way."""
+        path = self.path / "work" / str(part)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def files(self) -> list[Path]:
+        """Finished files, sorted, without what only a run under way needs."""
+        found = (p for p in self.path.rglob("*") if p.is_file())
+        left_out = (".partial", ".lock")
+        kept = [
+            p
+            for p in found
+            if p.relative_to(self.path).parts[0] != "work" and p.suffix not in left_out
+        ]
+        return sorted(kept)
+
+
+def find(output: Path, run: str) -> RunDirectory:
+    """The run that a directory, a config file in it, or (the start of) a key names.
+
+    Raises:
+        FileNotFoundError: no run, or more than one, is meant.
+    """
+    given = Path(run)
+    directory = given.parent if given.is_file() else given
+    if (directory / RECORD).is_file():
+        return RunDirectory(directory)
+    found = sorted(output.glob(f"*/*/{run}*/{RECORD}")) if "/" not in run and run else []
+    if len(found) != 1:
+        raise FileNotFoundError(
+            f"--from-run must name one run below {output} by directory or key, but {run!r} "
+            f"matches {len(found)}; list them with: python -m leaderboard"
+        )
+    return RunDirectory(found[0].parent)
+
+
+def headline(scores: Iterable[Score], contrasts: dict[str, str]) -> list[Score]:
+    """The scores of the summary and of MLflow: macro values, AUC per finding, linkage scores, and
+    contrasts of the pre-registered pairs."""
+    chosen = []
+    for score in scores:
+        if score.metric.endswith("_contrast"):
+            keep = contrasts.get(score.attribute) == score.group and score.finding == "macro"
+        elif score.metric == "auc":
+            keep = score.finding == "macro" or score.group == "all"
+        else:
+            keep = score.finding == "macro"
+        if keep:
+            chosen.append(score)
+    return chosen
+
+
+def _json(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
