@@ -129,7 +129,7 @@ def broken(fault: str) -> list[str]:
 
 CASES: dict[str, tuple[list[str], list[str]]] = {
     "no method": (["--dataset", "phantom"], ["--method", "erm"]),
-    "unknown method": (["--method", "ermm"], ["'ermm'", "did you mean 'erm'"]),
+    "unknown method": (["--dataset", "phantom", "--method", "ermm"], ["did you mean 'erm'"]),
     "unknown data set": (["--method", "erm", "--dataset", "phantm"], ["'phantm'", "'phantom'"]),
     "unknown flag": ([*BASE, "--sed", "1", "--nonsense"], ["--nonsense"]),
     "unknown field": ([*BASE, "--set", "epoch=3"], ["'epoch'", "did you mean 'epochs'"]),
