@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
-import math
 import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent
 # Hugging Face publishes a package named `datasets`, Opacus ships one named `benchmarks`;
@@ -22,12 +21,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import options  # noqa: E402
 from methods import STAGES  # noqa: E402
-from plan import Plan, Request, resolve  # noqa: E402
 from registry import DATASETS, METHODS, METRICS, Registry, UnknownName, load_plugins  # noqa: E402
-
-if TYPE_CHECKING:
-    from metrics.score import Score
-    from tracking.rundir import RunDirectory
+from runs.plan import Plan, Request, resolve  # noqa: E402
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 LISTS: dict[str, Registry[Any]] = {"methods": METHODS, "datasets": DATASETS, "metrics": METRICS}
@@ -146,7 +141,10 @@ def run(request: Request, *, again: bool = False, dry: bool = False) -> int:
     log = terminal_log()
     try:
         plan = resolve(request)
-        from pipeline import environment, execute, load_table, prepare_run, split
+        from runs.pipeline import execute
+        from runs.preparation import load_table, prepare_run, split
+        from runs.provenance import environment
+        from runs.summary import summary
         from tracking.store import StoreError
 
         print(described(plan, environment(plan.device)))
@@ -279,73 +277,6 @@ def described(plan: Plan, environment: dict[str, str]) -> str:
     rest = {k: v for k, v in plan.config().items() if k not in ("method", "set", "dataset", "data")}
     lines += [f"{k:<12} {v}" for k, v in rest.items() if v not in (None, [], "")]
     return "\n".join(lines) + "\n"
-
-
-def summary(directory: RunDirectory) -> str:
-    """The headline scores with intervals, and what to type next."""
-    from tracking.rundir import headline
-
-    record = directory.record()
-    chosen = [s for s in headline(directory.scores(), record.primary_contrasts) if wanted(s)]
-    linkage = [s for s in chosen if "_reid_" in s.metric]
-    kinds = [
-        k for k in ("true", "recorded") if any(s.labels == k and s not in linkage for s in chosen)
-    ]
-    rows = {row_name(s): dict.fromkeys(kinds, "") for s in chosen}
-    for score in chosen:
-        rows[row_name(score)][kinds[0] if score in linkage else score.labels] = told(score)
-    width = max(map(len, rows), default=0)
-    lines = [
-        f"{record.method} on {record.dataset}, seed {record.seed}: "
-        f"{record.seconds.get('total', 0):.0f} s"
-    ]
-    if record.kind == "simulated":
-        lines.append("SIMULATED data: no sentence about real groups follows from these numbers")
-    lines.append(" " * width + "".join(f"  {kind + ' labels':<24}" for kind in kinds))
-    for name, cells in rows.items():
-        lines.append(f"{name:<{width}}" + "".join(f"  {cells[k]:<24}" for k in kinds).rstrip())
-    lines += [
-        "(95 % intervals over test patients; contrasts are read left group minus right group)",
-        "",
-        f"results      {directory.path}",
-        "next         python -m leaderboard",
-        f"             mlflow ui --backend-store-uri {record.tracking_uri}",
-        f"             python runner.py --config {directory.path / 'config.yaml'} --again",
-    ]
-    return "\n".join(lines)
-
-
-def wanted(score: Score) -> bool:
-    """Whether a headline score stands in the summary of the terminal."""
-    if score.metric == "auc":
-        return score.finding == "macro" and not score.attribute
-    return score.metric in ("worst_group_auc", "fnr_contrast", "fpr_contrast") or (
-        score.metric.endswith(("_reid_auc", "_reid_rank1"))
-    )
-
-
-def row_name(score: Score) -> str:
-    """How a headline score is called in the summary."""
-    words = {
-        "auc": "macro AUC",
-        "worst_group_auc": "worst-group AUC",
-        "fnr_contrast": "FNR contrast",
-        "fpr_contrast": "FPR contrast",
-        "image_reid_auc": "re-id AUC, released images",
-        "image_reid_rank1": "re-id rank-1, released images",
-        "embedding_reid_auc": "re-id AUC, model embedding",
-        "embedding_reid_rank1": "re-id rank-1, model embedding",
-    }
-    group = f" {score.group}" if score.metric.endswith("_contrast") else ""
-    return f"{words[score.metric]}{'  ' + score.attribute if score.attribute else ''}{group}"
-
-
-def told(score: Score) -> str:
-    """A score with its interval, or why there is none."""
-    if math.isnan(score.value):
-        return f"n/a ({score.note})"
-    signed = "+" if score.metric.endswith("_contrast") else ""
-    return f"{score.value:{signed}.3f} [{score.low:{signed}.3f}, {score.high:{signed}.3f}]"
 
 
 if __name__ == "__main__":

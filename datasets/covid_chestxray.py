@@ -121,7 +121,7 @@ class CovidChestxray(ChestXrayDataset):
             "patient_id": [row["patientid"] for row in rows],
             "path": [f"{FOLDER}/{row['filename']}" for row in rows],
             "origin": "real",
-            "sex": _ordered([_sex(row["sex"]) for row in rows], ("Female", "Male", UNKNOWN)),
+            "sex": _ordered([_sex(row["sex"]) for row in rows], ("Male", "Female", UNKNOWN)),
             "age_band": _ordered(
                 [age_band(row["age"]) for row in rows], (*AGE_EDGES.values(), UNKNOWN)
             ),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = ("benchmarks", "datasets", "metrics", "methods", "leaderboard", "tracking", "registry")
+OURS = ("benchmarks", "datasets", "metrics", "methods", "leaderboard", "runs", "tracking")
 PROBE = """
 import sys
 sys.path.insert(0, {root!r})

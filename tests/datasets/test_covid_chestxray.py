@@ -222,7 +222,7 @@ def test_recorded_sex_is_spelled_out(tmp_path: Path, recorded: str, group: str) 
 def test_groups_stand_in_order_and_absent_ones_are_left_out(tmp_path: Path) -> None:
     rows = [{"sex": "M", "age": "85"}, {"sex": "", "age": ""}, {"sex": "F", "age": "30"}]
     table = CovidChestxray().table(tree(tmp_path, rows))
-    assert table.groups_of("sex") == ("Female", "Male", "Unknown")
+    assert table.groups_of("sex") == ("Male", "Female", "Unknown")
     assert table.groups_of("age_band") == ("20-39", "80+", "Unknown")
 
 

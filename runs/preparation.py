@@ -1,0 +1,149 @@
+"""From a plan to its data: table, folds, pixels, and the key that names the run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from datasets.folds import assign, digest, kfold, manifest
+from datasets.images import cache_dir, open_images, prepare
+from datasets.split import Folds, Split
+from methods.base import Task
+from methods.fit import Incompatible
+from registry import DATASETS, METHODS, ROOT, unknown
+from runs.plan import Plan
+from tracking.rundir import RunDirectory
+
+SOURCES = ("backbones.py", "datasets", "methods", "metrics", "runs")
+"""What can change a number; their hash is part of the key of a run."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan with its data: folds, frozen names, digests and the key of the run."""
+
+    plan: Plan
+    folds: tuple[Folds, ...]
+    task: Task
+    dropped: dict[str, int]
+    data_digest: str
+    split_digest: str
+    test_digest: str
+    source_digest: str
+    key: str
+    notes: tuple[str, ...]
+
+    @property
+    def directory(self) -> RunDirectory:
+        """Where the run is stored."""
+        plan = self.plan
+        name = plan.method.registered_name
+        return RunDirectory(plan.output / plan.dataset.registered_name / name / self.key)
+
+
+def load_table(plan: Plan) -> Split:
+    """The table of the data set with the findings and attributes that were asked for.
+
+    Raises:
+        ValueError, FileNotFoundError, UnknownName: the data or a name breaks a rule.
+    """
+    root = plan.data_root or cache_dir() / "recipes"
+    if plan.data_root is None:
+        root.mkdir(parents=True, exist_ok=True)
+    table = plan.dataset.table(root)
+    findings = plan.findings or table.findings
+    attributes = plan.attributes or table.attributes
+    for kind, asked, known in (
+        ("finding", findings, table.findings),
+        ("attribute", attributes, table.attributes),
+    ):
+        for name in asked:
+            if name not in known:
+                raise unknown(f"{kind} of {plan.dataset.registered_name}", name, known)
+    return replace(table, findings=findings, attributes=attributes)
+
+
+def split(plan: Plan, table: Split) -> tuple[Folds, ...]:
+    """The folds of the run: one set, or k of them."""
+    if plan.folds:
+        return tuple(kfold(table, plan.folds, seed=plan.seed))
+    return (assign(table, seed=0),)
+
+
+def task_of(plan: Plan, table: Split) -> Task:
+    """Names frozen before any method sees an image."""
+    hopeless = plan.dataset.unlearnable(plan.method.image_size)
+    return Task(
+        findings=table.findings,
+        attributes=table.attributes,
+        groups={a: table.groups_of(a) for a in table.attributes},
+        macro_findings=tuple(f for f in table.findings if f not in hopeless) or table.findings,
+    )
+
+
+def prepare_run(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Prepared:
+    """Load, split, decode once, and name the run by all that can change its numbers.
+
+    Raises:
+        ValueError, FileNotFoundError, UnknownName: the data breaks a rule; nothing was stored.
+        Incompatible: the method says why it cannot run on this task.
+    """
+    torch.set_num_threads(plan.threads)
+    table = load_table(plan)
+    task = task_of(plan, table)
+    if reason := plan.method.skip(task):
+        raise Incompatible(f"{plan.method.registered_name} cannot run here: {reason}")
+    folds = split(plan, table)
+    size = plan.method.image_size
+    kept = prepare(table, size, on_bad=plan.on_bad_image, progress=progress)
+    if len(kept) < len(table):
+        folds = tuple(_keep(f, set(kept.frame["image_id"])) for f in folds)
+    data_digest = _short(digest(kept.frame), open_images(kept, size).digest())
+    split_digest = _short(*(digest(manifest(f)) for f in folds))
+    source_digest = _short(*(p.read_text() for p in _sources(plan)))
+    test = sorted({p for f in folds for p in f.test.patients})
+    notes = []
+    if any(f.audit_reuses_train for f in folds):
+        notes.append("the attacker is trained on the training patients: the data set is small")
+    return Prepared(
+        plan=plan,
+        folds=folds,
+        task=task,
+        dropped=dict(kept.dropped),
+        data_digest=data_digest,
+        split_digest=split_digest,
+        test_digest=_short(data_digest, *test),
+        source_digest=source_digest,
+        key=_short(
+            json.dumps(plan.identity(), sort_keys=True), data_digest, split_digest, source_digest
+        ),
+        notes=tuple(notes),
+    )
+
+
+def _keep(folds: Folds, images: set[str]) -> Folds:
+    """The folds without the images that could not be read."""
+    kept = {f.name: f.where(f.frame["image_id"].isin(images).to_numpy()) for f in folds.all()}
+    return Folds(**kept)
+
+
+def _sources(plan: Plan) -> list[Path]:
+    files = []
+    for name in SOURCES:
+        path = ROOT / name
+        files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    method = METHODS.entries()[plan.method.registered_name].file
+    dataset = DATASETS.entries()[plan.dataset.registered_name].file
+    return files + [f for f in (method, dataset) if f not in files]
+
+
+def _short(*texts: str) -> str:
+    whole = hashlib.sha256()
+    for text in texts:
+        whole.update(hashlib.sha256(text.encode()).digest())
+    return whole.hexdigest()[:16]

@@ -1,0 +1,116 @@
+"""What is kept of a run beside its scores: its record, tags, parameters and environment."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+import pandas as pd
+import torch
+
+import options
+from runs.plan import Plan
+from runs.preparation import Prepared
+from tracking.rundir import RunRecord
+
+
+def first_record(prepared: Prepared) -> RunRecord:
+    """The record of a run that begins now."""
+    plan = prepared.plan
+    method, dataset = plan.method, plan.dataset
+    return RunRecord(
+        key=prepared.key,
+        status="RUNNING",
+        experiment=plan.experiment,
+        method=method.registered_name,
+        method_variant=" ".join(options.non_defaults(method)),
+        method_fields=options.plain(method),
+        dataset=dataset.registered_name,
+        data_variant=" ".join(options.non_defaults(dataset, leave_out=dataset.resampling_fields)),
+        data_fields=options.plain(dataset),
+        kind=dataset.kind,
+        terms=dataset.terms,
+        seed=plan.seed,
+        folds=plan.folds,
+        data_digest=prepared.data_digest,
+        split_digest=prepared.split_digest,
+        test_digest=prepared.test_digest,
+        source_digest=prepared.source_digest,
+        primary_contrasts=_primary_contrasts(prepared),
+        attributes_at_test=list(method.attributes_at_test(prepared.task)),
+        released="originals released" if method.releases_originals else "images changed",
+        operating_point=method.operating_point,
+        command=plan.command(),
+        tracking_uri=plan.tracking_uri,
+        started=now(),
+        notes=list(prepared.notes),
+        dropped=prepared.dropped,
+        environment=environment(plan.device),
+    )
+
+
+def tags(prepared: Prepared) -> dict[str, str]:
+    """What MLflow shows and filters by."""
+    plan = prepared.plan
+    return {
+        "key": prepared.key,
+        "kind": plan.dataset.kind,
+        "terms": plan.dataset.terms,
+        "data_digest": prepared.data_digest,
+        "split_digest": prepared.split_digest,
+        "source_digest": prepared.source_digest,
+        "data_version": plan.dataset.version,
+        "status": "RUNNING",
+        "directory": str(prepared.directory.path.relative_to(plan.output)),
+    }
+
+
+def params(plan: Plan) -> dict[str, object]:
+    """Every field of method and data set, as MLflow parameters."""
+    fields: dict[str, object] = {
+        "method": plan.method.registered_name,
+        "dataset": plan.dataset.registered_name,
+        "seed": plan.seed,
+        "folds": plan.folds,
+    }
+    fields |= {f"method.{k}": v for k, v in options.plain(plan.method).items()}
+    fields |= {f"data.{k}": v for k, v in options.plain(plan.dataset).items()}
+    return fields
+
+
+def environment(device: str) -> dict[str, str]:
+    """Versions and device, as printed before the first step and kept on the run."""
+    packages = ("torch", "torchvision", "numpy", "pandas", "mlflow")
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+    return {
+        "python": platform.python_version(),
+        "device": name,
+        "threads": str(torch.get_num_threads()),
+        **{p: version(p) for p in packages},
+    }
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _primary_contrasts(prepared: Prepared) -> dict[str, str]:
+    """The one contrast per attribute that stands on the leaderboard, chosen before any result."""
+    chosen = {}
+    val = pd.concat([f.val.frame for f in prepared.folds])
+    for attribute in prepared.task.attributes:
+        pair = prepared.plan.dataset.primary_contrasts.get(attribute)
+        if pair is None:
+            patients = val.drop_duplicates("patient_id")[attribute].astype(str).value_counts()
+            by_size = sorted(patients.index, key=lambda g: (-patients[g], g))
+            known = [g for g in by_size if g != "Unknown"]
+            if len(known) < 2:
+                continue
+            # In the frozen order of groups, as contrasts are written.
+            order = prepared.task.groups[attribute].index
+            reference, group = sorted(known[:2], key=order)
+            pair = (group, reference)
+        chosen[attribute] = f"{pair[0]} - {pair[1]}"
+    return chosen
