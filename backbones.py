@@ -1,7 +1,7 @@
 """Backbones: image encoders shared by the methods and by the attackers that audit them.
 
-None uses an in-place operation on an activation or couples images of a batch (`small_cnn` and
-`resnet9` have GroupNorm), so that per-sample gradients exist for both.
+`small_cnn` and `resnet9` have GroupNorm, do not couple the images of a batch and use no in-place
+operation on an activation, so that per-sample gradients exist. Those of torchvision have BatchNorm.
 """
 
 from __future__ import annotations

@@ -144,7 +144,8 @@ class Registry(Generic[T]):
             self._read(Path(spec.origin), point.module)
 
     def _read(self, path: Path, module: str) -> None:
-        for entry in _registrations(path, module, self.register_names()):
+        # As source spells the decorator: `METHODS.register`, or `registry.METHODS.register`.
+        for entry in _registrations(path, module, f"{self.folder.upper()}.register"):
             held = self._entries.get(entry.name)
             if held is not None and held.file != entry.file:
                 raise ValueError(
@@ -153,18 +154,20 @@ class Registry(Generic[T]):
                 )
             self._entries[entry.name] = entry
 
-    def register_names(self) -> tuple[str, ...]:
-        """How the decorator is spelled in source, e.g. `METHODS.register`."""
-        return (f"{self.folder.upper()}.register",)
 
-
-def _registrations(path: Path, module: str, decorators: tuple[str, ...]) -> Iterator[Entry]:
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+def _registrations(path: Path, module: str, decorator: str) -> Iterator[Entry]:
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except SyntaxError as error:
+        raise ValueError(
+            f"every file of a registry must be Python, but {path} line {error.lineno} is not: "
+            f"{error.msg}"
+        ) from error
     for node in tree.body:
         if not isinstance(node, ast.ClassDef | ast.FunctionDef):
             continue
         for call in node.decorator_list:
-            if not (isinstance(call, ast.Call) and ast.unparse(call.func) in decorators):
+            if not (isinstance(call, ast.Call) and ast.unparse(call.func).endswith(decorator)):
                 continue
             name = ast.literal_eval(call.args[0])
             bases = node.bases if isinstance(node, ast.ClassDef) else []

@@ -142,14 +142,17 @@ def run(request: Request, *, again: bool = False, dry: bool = False) -> int:
     try:
         plan = resolve(request)
         from runs.pipeline import execute
-        from runs.preparation import load_table, prepare_run, split
+        from runs.preparation import checked_task, load_table, prepare_run, split
         from runs.provenance import environment
         from runs.summary import summary
         from tracking.store import StoreError
 
+        use_threads(plan.threads)
         print(described(plan, environment(plan.device)))
         if dry:
-            for part, folds in enumerate(split(plan, load_table(plan))):
+            table = load_table(plan)
+            checked_task(plan, table)
+            for part, folds in enumerate(split(plan, table)):
                 sizes = [
                     f"{f.name} {len(f)} images of {len(f.patients)} patients" for f in folds.all()
                 ]
@@ -157,31 +160,50 @@ def run(request: Request, *, again: bool = False, dry: bool = False) -> int:
             print("\ndry run: nothing was stored; leave out --dry-run to run it")
             return DONE
         prepared = prepare_run(plan, Progress("preparing images"))
+        directory = prepared.directory
+        done = directory.finished and directory.record().logged
     except USER_ERRORS as error:
         return refuse(error)
+    except KeyboardInterrupt:
+        return interrupted()
     for reason, rows in prepared.dropped.items():
         log.info("left out: %d rows, %s", rows, reason)
     for note in prepared.notes:
         log.info("note: %s", note)
-    directory = prepared.directory
-    if not again and directory.exists() and directory.record().status == "FINISHED":
+    if done and not again:
         print(f"already done: {directory.path}\n(repeat it with --again)\n")
         print(summary(directory))
         return DONE
     try:
-        execute(prepared, log, again=again)
-    except StoreError as error:
-        return refuse(error)
+        record = execute(prepared, log, again=again)
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command continues where it stopped", file=sys.stderr)
-        return FAILED
+        return interrupted()
     except Exception as error:  # noqa: BLE001 - the last line of defence: recorded, then told
+        begun = directory.aside if again else directory
+        if isinstance(error, StoreError) and not begun.exists():
+            return refuse(error)
         told = " ".join(str(error).split()) or type(error).__name__
-        where = directory.path / "run.log"
+        where = begun.path / "run.log"
         print(f"failed: {told}\n(recorded as failed; details: {where})", file=sys.stderr)
         return FAILED
     print(summary(directory))
-    return DONE
+    if not record.logged:
+        print("the tracking store did not take the results; the same command logs them",
+              file=sys.stderr)  # fmt: skip
+    return DONE if record.logged else FAILED
+
+
+def interrupted() -> int:
+    """Say how to go on after Ctrl-C; the exit code."""
+    print("\ninterrupted; the same command continues where it stopped", file=sys.stderr)
+    return FAILED
+
+
+def use_threads(number: int) -> None:
+    """Let torch use this many threads in this process."""
+    import torch
+
+    torch.set_num_threads(number)
 
 
 def requested(given: argparse.Namespace) -> Request:
@@ -212,7 +234,7 @@ def requested(given: argparse.Namespace) -> Request:
         if texts:
             changes[name] = {**getattr(request, name), **options.assignments(texts, f"--{name}")}
     if given.plugin:
-        changes["plugins"] = tuple(given.plugin)
+        changes["plugins"] = tuple(dict.fromkeys((*request.plugins, *given.plugin)))
     return dataclasses.replace(request, **changes)
 
 

@@ -19,7 +19,7 @@ SMALLEST_AUDIT = 100
 def assign(table: Split, *, seed: int = 0) -> Folds:
     """Folds as the data set assigns them, or else by a seeded shuffle of patients.
 
-    With fewer than 100 audit patients, `audit` reuses `train`.
+    With fewer than 100 audit patients these join `train`, and `audit` reuses all of it.
 
     Raises:
         ValueError: patients overlap, a fold is empty, or a fold name is unknown.
@@ -38,8 +38,8 @@ def assign(table: Split, *, seed: int = 0) -> Folds:
         fold = table.frame["patient_id"].astype(str).map(share).to_numpy()
     by_name = {name: table.where(fold == name, name) for name in SHARES}
     if len(by_name["audit"].patients) < SMALLEST_AUDIT:
-        if FOLD not in table.frame:
-            by_name["train"] = table.where(np.isin(fold, ("train", "audit")), "train")
+        # No patient is lost: those who were meant for the audit train the classifier too.
+        by_name["train"] = table.where(np.isin(fold, ("train", "audit")), "train")
         by_name["audit"] = by_name["train"].with_frame(by_name["train"].frame, "audit")
     return Folds(**by_name)
 
@@ -63,7 +63,7 @@ def kfold(table: Split, k: int, *, seed: int = 0) -> list[Folds]:
     result = []
     for i in range(k):
         rest = np.array([p for p in patients[order] if part[p] != i])
-        val = set(rest[i::5]) if len(rest) >= 5 else set(rest[:1])
+        val = set(rest[i % 5 :: 5]) if len(rest) >= 5 else set(rest[:1])
         is_val = table.frame["patient_id"].astype(str).isin(val).to_numpy()
         train = table.where((part_of_row != i) & ~is_val, "train")
         result.append(

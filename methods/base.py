@@ -131,8 +131,8 @@ class Method:
             raise ValueError(f"image_size must be at most 1024 px, but got {self.image_size}")
         if not 0 < self.lr < 10:
             raise ValueError(f"lr must lie in (0, 10), but got {self.lr}")
-        if self.weight_decay < 0:
-            raise ValueError(f"weight_decay must not be negative, but got {self.weight_decay}")
+        if not 0 <= self.weight_decay < 10:
+            raise ValueError(f"weight_decay must lie in [0, 10), but got {self.weight_decay}")
         if self.backbone not in (known := backbone_names()):
             raise unknown("backbone", self.backbone, known)
         if self.weights and not Path(self.weights).is_file():
@@ -184,6 +184,10 @@ class Method:
 
         return fit_rule(val, self.operating_point)
 
-    def release(self, folds: Folds, ctx: Context) -> Split:
-        """7. The images the method would publish, which the re-identification audit attacks."""
-        return self.view(folds.test, ctx)
+    def release(self, split: Split, ctx: Context) -> Split:
+        """7. The images the method would publish in place of those of `split`.
+
+        The re-identification audit trains its attacker on the release of the audit fold and
+        attacks the release of the test fold.
+        """
+        return self.view(split, ctx)

@@ -35,7 +35,7 @@ class Rows(Dataset[Batch]):
         return Batch(*(t[0] for t in self.__getitems__([index])))
 
     def __getitems__(self, indices: list[int]) -> Batch:
-        rows = torch.as_tensor(indices)
+        rows = torch.as_tensor(indices, dtype=torch.long)
         if self.pixels is not None:
             pixels = self.pixels[rows]
         else:
@@ -65,8 +65,12 @@ class EpochShuffle(Sampler[int]):
 
 
 def training_loader(rows: Rows, batch_size: int, *, seed: int) -> DataLoader[Batch]:
-    """Shuffled batches; the last, shorter one is kept."""
-    sampler = BatchSampler(EpochShuffle(len(rows), seed), batch_size, drop_last=False)
+    """Shuffled batches; the last, shorter one is kept unless it would hold a single row.
+
+    BatchNorm cannot normalise one row, and another row is left out in every epoch.
+    """
+    alone = len(rows) > 1 and len(rows) % batch_size == 1
+    sampler = BatchSampler(EpochShuffle(len(rows), seed), batch_size, drop_last=alone)
     return DataLoader(rows, batch_sampler=sampler, collate_fn=_as_batch)
 
 

@@ -97,15 +97,20 @@ class History:
 
     rows: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = -1
-    best_auc: float = -math.inf
+    best_quality: float = -math.inf
     best_state: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, row: dict[str, float], net: nn.Module) -> None:
-        """Append an epoch; keep its weights if its AUC is the best (NaN counts as worst)."""
+        """Append an epoch; keep its weights if they are the best on validation.
+
+        The macro AUC decides. Where validation holds no finding with both classes the loss does:
+        any AUC is above any negated loss.
+        """
         self.rows.append(row)
-        auc = row["val_auc"] if not math.isnan(row["val_auc"]) else -1.0
-        if auc > self.best_auc:
-            self.best_auc = auc
+        undefined = math.isnan(row["val_auc"])
+        quality = -row["val_loss"] if undefined else row["val_auc"]
+        if quality > self.best_quality:
+            self.best_quality = quality
             self.best_epoch = len(self.rows) - 1
             self.best_state = {k: v.detach().cpu().clone() for k, v in net.state_dict().items()}
 
@@ -155,6 +160,7 @@ def train(
             "train_loss": torch.stack(losses).mean().item(),
             "val_loss": validated.loss,
             "val_auc": validated.auc,
+            "seconds": seconds,
             "images_per_second": images / seconds,
         }
         history.add(row, kit.net)
@@ -250,7 +256,8 @@ def _resume(kit: Kit, schedule: Schedule, log: logging.Logger) -> tuple[History,
     if torch.cuda.is_available() and state["cuda_rng"]:
         torch.cuda.set_rng_state_all(state["cuda_rng"])
     history = History(**state["history"])
-    log.info(
-        "continuing at epoch %d/%d from the saved state", len(history.rows) + 1, schedule.epochs
-    )
+    if len(history.rows) < schedule.epochs:
+        log.info(
+            "continuing at epoch %d/%d from the saved state", len(history.rows) + 1, schedule.epochs
+        )
     return history, len(history.rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import shlex
 from collections.abc import Mapping
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from tracking.rundir import RunDirectory
 
 BAD_IMAGE_POLICIES = ("error", "drop")
-FROM_RUN_FIXED = ("method", "set")
-"""What the stored weights of a run determine; `--from-run` does not let it be changed."""
+FROM_RUN_FIXED = ("method", "set", "seed", "folds", "findings")
+"""What the stored weights of a run belong to; `--from-run` does not let it be changed."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,16 @@ class Request:
             if name not in known:
                 raise unknown(f"key of {path}", str(name), known)
         for name in ("set", "data"):
-            if not isinstance(held.get(name) or {}, dict):
+            fields = held.get(name) or {}
+            if not isinstance(fields, dict) or not all(isinstance(k, str) for k in fields):
                 raise ValueError(f"{name!r} must be a mapping in {path}, but got {held[name]!r}")
+        given = {k: v for k, v in held.items() if v is not None}
         for name in ("findings", "attributes", "plugins"):
-            if name in held:
-                held[name] = tuple(held[name] or ())
-        return cls(**{k: v for k, v in held.items() if v is not None})
+            given[name] = _names(given.get(name, []), f"{name!r} in {path}")
+        for name, value in given.items():
+            if isinstance(getattr(cls, name, None), str) and not isinstance(value, str):
+                raise ValueError(f"{name!r} must be a text in {path}, but got {value!r}")
+        return cls(**given)
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,8 @@ class Plan:
 
     def config(self) -> dict[str, Any]:
         """The request that repeats this plan, as plain values."""
+        from tracking.store import without_password
+
         return {
             "method": self.method.registered_name,
             "set": options.plain(self.method),
@@ -113,6 +120,8 @@ class Plan:
             "threads": self.threads,
             "on_bad_image": self.on_bad_image,
             "experiment": self.experiment,
+            "output": str(self.output),
+            "tracking_uri": without_password(self.tracking_uri),
             "plugins": list(self.plugins),
             "from_run": str(self.from_run.path) if self.from_run else None,
         }
@@ -120,11 +129,14 @@ class Plan:
     def identity(self) -> dict[str, Any]:
         """What of the plan can change a number; part of the key of the run."""
         config = self.config()
-        left_out = ("data_root", "threads", "on_bad_image", "experiment", "plugins", "from_run")
+        left_out = ("data_root", "on_bad_image", "experiment", "output", "tracking_uri", "plugins")
         kept = {k: v for k, v in config.items() if k not in left_out}
         kept["data_version"] = self.dataset.version
         kept["device"] = self.device.split(":")[0]
-        kept["from_run"] = self.from_run.path.name if self.from_run else ""
+        # By content: a file of the same name may hold other weights tomorrow.
+        kept["weights"] = [_content(Path(self.method.weights))] if self.method.weights else []
+        if self.from_run:
+            kept["from_run"] = [_content(f) for f in sorted(self.from_run.path.glob("weights*"))]
         return kept
 
     def command(self) -> str:
@@ -137,14 +149,26 @@ class Plan:
         if self.data_root:
             words += ["--data-root", str(self.data_root)]
         words += ["--seed", str(self.seed)]
-        if self.folds:
-            words += ["--folds", str(self.folds)]
+        for name, value in self._beside().items():
+            if value != getattr(Request, name):
+                words += [f"--{name.replace('_', '-')}", str(value)]
         for flag, names in (("--findings", self.findings), ("--attributes", self.attributes)):
             if names:
                 words += [flag, ",".join(names)]
         for plugin in self.plugins:
             words += ["--plugin", plugin]
+        if self.from_run:
+            words += ["--from-run", str(self.from_run.path)]
         return shlex.join(words)
+
+    def _beside(self) -> dict[str, Any]:
+        """Options that a command names only where they differ from the default."""
+        return {
+            "folds": self.folds,
+            "threads": self.threads,
+            "on_bad_image": self.on_bad_image,
+            "experiment": self.experiment,
+        }
 
 
 def resolve(request: Request) -> Plan:
@@ -161,7 +185,9 @@ def resolve(request: Request) -> Plan:
         from tracking.rundir import find
 
         from_run = find(output, request.from_run)
+        _check_scorable(from_run)
         request = _filled_from(request, Request.from_config(from_run.path / "config.yaml"))
+        load_plugins(request.plugins)
     for kind, name, registry in (
         ("--method", request.method, METHODS),
         ("--dataset", request.dataset, DATASETS),
@@ -174,6 +200,10 @@ def resolve(request: Request) -> Plan:
     dataset = options.build(
         DATASETS.get(request.dataset), request.data, flag="--data", owner=request.dataset
     )
+    for name in ("findings", "attributes"):
+        names = getattr(request, name)
+        if len(set(names)) < len(names):
+            raise ValueError(f"--{name} must name each once, but got {', '.join(names)}")
     if request.on_bad_image not in BAD_IMAGE_POLICIES:
         raise ValueError(f"--on-bad-image must be error or drop, but got {request.on_bad_image!r}")
     if not request.experiment.strip():
@@ -215,6 +245,25 @@ def _filled_from(request: Request, stored: Request) -> Request:
     return replace(stored, **changes)
 
 
+def _names(value: Any, where: str) -> tuple[str, ...]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        raise ValueError(f"{where} must be a list of names, but got {value!r}")
+    return tuple(names)
+
+
+def _check_scorable(run: RunDirectory) -> None:
+    if not run.finished:
+        raise ValueError(
+            f"--from-run must name a finished run, but {run.path} is {run.record().status}; "
+            "run its command again to finish it"
+        )
+
+
+def _content(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _data_root(request: Request, dataset: ChestXrayDataset) -> Path | None:
     if not request.data_root:
         if dataset.needs_root:
@@ -233,7 +282,7 @@ def _data_root(request: Request, dataset: ChestXrayDataset) -> Path | None:
 
 def _whole(value: int | str, flag: str, *, low: int, high: int) -> int:
     try:
-        if isinstance(value, bool | float):
+        if not isinstance(value, int | str) or isinstance(value, bool):
             raise ValueError
         number = int(value)
     except ValueError:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
+import pandas as pd
 
 from datasets.folds import assign, digest, kfold, manifest
 from datasets.images import cache_dir, open_images, prepare
 from datasets.split import Folds, Split
 from methods.base import Task
 from methods.fit import Incompatible
+from options import plain
 from registry import DATASETS, METHODS, ROOT, unknown
 from runs.plan import Plan
-from tracking.rundir import RunDirectory
+from tracking.pseudonyms import Pseudonyms
+from tracking.rundir import SPLIT, RunDirectory
 
 SOURCES = ("backbones.py", "datasets", "methods", "metrics", "runs")
 """What can change a number; their hash is part of the key of a run."""
@@ -75,15 +78,22 @@ def split(plan: Plan, table: Split) -> tuple[Folds, ...]:
     return (assign(table, seed=0),)
 
 
-def task_of(plan: Plan, table: Split) -> Task:
-    """Names frozen before any method sees an image."""
+def checked_task(plan: Plan, table: Split) -> Task:
+    """Names frozen before any method sees an image.
+
+    Raises:
+        Incompatible: the method says why it cannot run on this task.
+    """
     hopeless = plan.dataset.unlearnable(plan.method.image_size)
-    return Task(
+    task = Task(
         findings=table.findings,
         attributes=table.attributes,
         groups={a: table.groups_of(a) for a in table.attributes},
         macro_findings=tuple(f for f in table.findings if f not in hopeless) or table.findings,
     )
+    if reason := plan.method.skip(task):
+        raise Incompatible(f"{plan.method.registered_name} cannot run here: {reason}")
+    return task
 
 
 def prepare_run(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Prepared:
@@ -93,12 +103,11 @@ def prepare_run(plan: Plan, progress: Callable[[int, int], None] | None = None) 
         ValueError, FileNotFoundError, UnknownName: the data breaks a rule; nothing was stored.
         Incompatible: the method says why it cannot run on this task.
     """
-    torch.set_num_threads(plan.threads)
     table = load_table(plan)
-    task = task_of(plan, table)
-    if reason := plan.method.skip(task):
-        raise Incompatible(f"{plan.method.registered_name} cannot run here: {reason}")
+    task = checked_task(plan, table)
     folds = split(plan, table)
+    if plan.from_run:
+        _check_unseen(plan, plan.from_run, folds)
     size = plan.method.image_size
     kept = prepare(table, size, on_bad=plan.on_bad_image, progress=progress)
     if len(kept) < len(table):
@@ -132,14 +141,39 @@ def _keep(folds: Folds, images: set[str]) -> Folds:
     return Folds(**kept)
 
 
+def _check_unseen(plan: Plan, trained: RunDirectory, folds: tuple[Folds, ...]) -> None:
+    """Refuse to test stored weights on patients that they were trained or chosen on."""
+    earlier = trained.record()
+    # Another simulated cohort has other people under the same ids.
+    redrawn = plan.dataset.kind == "simulated" and earlier.data_fields != plain(plan.dataset)
+    if earlier.dataset != plan.dataset.registered_name or redrawn:
+        return
+    store = trained.path.parents[2]
+    names = Pseudonyms(store, earlier.dataset)
+    listed = pd.read_csv(trained.path / SPLIT, dtype=str)
+    for part, parted in enumerate(folds):
+        used = listed[(listed["part"] == str(part)) & listed["fold"].isin(("train", "val"))]
+        tested = names.of(parted.test.frame["patient_id"])
+        shared = set(tested) & set(used["patient_id"])
+        if shared:
+            raise ValueError(
+                "--from-run must be tested on patients that the run did not train on, but "
+                f"{len(shared)} of {tested.nunique()} test patients of part {part + 1} are among "
+                f"them (pseudonym {sorted(shared)[0]}); use the same split"
+            )
+
+
 def _sources(plan: Plan) -> list[Path]:
+    """Files whose text can change a number of this plan: a new method beside it cannot."""
     files = []
     for name in SOURCES:
         path = ROOT / name
         files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    method = METHODS.entries()[plan.method.registered_name].file
-    dataset = DATASETS.entries()[plan.dataset.registered_name].file
-    return files + [f for f in (method, dataset) if f not in files]
+    for registry, thing in ((METHODS, plan.method), (DATASETS, plan.dataset)):
+        own = [Path(str(sys.modules[c.__module__].__file__)) for c in type(thing).__mro__[:-1]]
+        others = {entry.file for entry in registry.entries().values()} - set(own)
+        files = [f for f in files if f not in others] + [f for f in own if f not in files]
+    return files
 
 
 def _short(*texts: str) -> str:

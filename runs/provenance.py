@@ -13,18 +13,23 @@ import options
 from runs.plan import Plan
 from runs.preparation import Prepared
 from tracking.rundir import RunRecord
+from tracking.store import without_password
 
 
 def first_record(prepared: Prepared) -> RunRecord:
     """The record of a run that begins now."""
     plan = prepared.plan
     method, dataset = plan.method, plan.dataset
+    variant = options.non_defaults(method)
+    if plan.from_run:
+        # Kept apart from trained runs: it cost no training, and may have seen other data.
+        variant.append(f"from_run={plan.from_run.path.name}")
     return RunRecord(
         key=prepared.key,
         status="RUNNING",
         experiment=plan.experiment,
         method=method.registered_name,
-        method_variant=" ".join(options.non_defaults(method)),
+        method_variant=" ".join(variant),
         method_fields=options.plain(method),
         dataset=dataset.registered_name,
         data_variant=" ".join(options.non_defaults(dataset, leave_out=dataset.resampling_fields)),
@@ -42,7 +47,8 @@ def first_record(prepared: Prepared) -> RunRecord:
         released="originals released" if method.releases_originals else "images changed",
         operating_point=method.operating_point,
         command=plan.command(),
-        tracking_uri=plan.tracking_uri,
+        tracking_uri=without_password(plan.tracking_uri),
+        from_run=plan.from_run.path.name if plan.from_run else "",
         started=now(),
         notes=list(prepared.notes),
         dropped=prepared.dropped,

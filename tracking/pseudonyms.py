@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import secrets
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 
 LENGTH = 16
 """Hexadecimal digits: 64 bits, so that two of a million ids collide with probability 3e-8."""
+
+_WORD = re.compile(r"[^\s'\",;:()\[\]]+")
+"""What can be an id in a message: ids hold no blank, quote or bracket."""
 
 
 class Pseudonyms:
@@ -34,23 +40,24 @@ class Pseudonyms:
         """A copy of `frame` with the ids in `columns` replaced."""
         return frame.assign(**{column: self.of(frame[column]) for column in columns})
 
+    def redact(self, text: str, ids: Collection[str]) -> str:
+        """`text` with every one of `ids` in it replaced by its pseudonym."""
+        return _WORD.sub(lambda m: self._one(m[0]) if m[0] in ids else m[0], text)
+
     def _one(self, text: str) -> str:
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()[:LENGTH]
 
 
 def _read_or_create(path: Path) -> bytes:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        # Exclusive creation under a private name, then a link: two runners that start together
-        # agree on one key, and nobody ever reads half of one.
-        draft = path.with_suffix(f".{os.getpid()}")
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(32))
-        try:
-            os.link(draft, path)
-        finally:
-            draft.unlink()
-    except FileExistsError:
-        pass
-    return path.read_bytes()
+    # Under a lock, and moved into place when whole: two runners that start together agree on one
+    # key, and nobody ever reads half of one.
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            draft = path.with_suffix(".draft")
+            draft.unlink(missing_ok=True)
+            handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(handle, "wb") as file:
+                file.write(secrets.token_bytes(32))
+            draft.replace(path)
+        return path.read_bytes()

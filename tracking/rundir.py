@@ -7,10 +7,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pandas as pd
 import yaml
+from filelock import BaseFileLock, FileLock
 
 from metrics.score import Score, to_frame
 
@@ -22,8 +24,8 @@ SPLIT = "split.csv"
 HISTORY = "history.csv"
 THRESHOLDS = "thresholds.csv"
 LOG = "run.log"
-PER_IMAGE = (PREDICTIONS, SPLIT)
-"""Files with a row per image; of restricted data they never leave the directory."""
+SHAREABLE = {SCORES, "scores.json", HISTORY, THRESHOLDS, "figures"}
+"""Files, and a folder, of aggregates: all that leaves the directory of a run on restricted data."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,10 @@ class RunRecord:
     started: str
     finished: str = ""
     mlflow_run_id: str = ""
+    logged: bool = False
+    """Whether the tracking store holds the finished run."""
+    from_run: str = ""
+    """Key of the run whose weights were scored; empty for a run that was trained."""
     error: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     parameters: int = 0
@@ -74,6 +80,41 @@ class RunDirectory:
     def exists(self) -> bool:
         """Whether a run was begun here."""
         return (self.path / RECORD).is_file()
+
+    @property
+    def finished(self) -> bool:
+        """Whether its results are complete on disk."""
+        return self.exists() and self.record().status == "FINISHED"
+
+    @property
+    def aside(self) -> RunDirectory:
+        """Where the run is repeated while the finished one stays in place."""
+        return RunDirectory(self.path.parent / ".again" / self.path.name)
+
+    @property
+    def _outgoing(self) -> Path:
+        return self.path.parent / ".again" / f"{self.path.name}.old"
+
+    def locked(self) -> BaseFileLock:
+        """A lock on the run's key, for one process at a time; it lies outside what is exchanged."""
+        folder = self.path.parent / ".locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(folder / f"{self.path.name}.lock")
+
+    def take_the_place_of(self, final: RunDirectory) -> None:
+        """Move to `final`, whose earlier content goes; both under the lock of `final`."""
+        if final.path.exists():
+            final.path.rename(final._outgoing)
+        self.path.rename(final.path)
+        rmtree(final._outgoing, ignore_errors=True)
+
+    def recover(self) -> None:
+        """Finish an exchange that was cut off; under the lock."""
+        if self._outgoing.exists():
+            if not self.path.exists():
+                whole = self.aside.path if self.aside.finished else self._outgoing
+                whole.rename(self.path)
+            rmtree(self._outgoing, ignore_errors=True)
 
     def record(self) -> RunRecord:
         """The stored record.

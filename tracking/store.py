@@ -9,17 +9,19 @@ import re
 import sqlite3
 import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from metrics.score import Score
+from metrics.score import MACRO, Score
 
 # Set before mlflow is imported: it reads this once.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
+log = logging.getLogger("trilemma")
 MAX_METRICS = 200
 PARAM_LENGTH = 6000
 """MLflow truncates longer parameters."""
@@ -37,19 +39,10 @@ class Store:
     """
 
     def __init__(self, uri: str, experiment: str) -> None:
-        from mlflow.exceptions import MlflowException
-
         self.uri = uri
-        self.remote = uri.startswith(("http://", "https://", "databricks"))
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _reaching(uri):
             warnings.simplefilter("ignore")
-            try:
-                self._open(experiment)
-            except MlflowException as error:
-                reason = str(error).split(". ")[0].split("\n")[0]
-                raise StoreError(
-                    f"--tracking-uri must name an MLflow store, but {uri!r} failed: {reason}"
-                ) from error
+            self._open(experiment)
 
     def _open(self, experiment: str) -> None:
         from mlflow import MlflowClient
@@ -64,11 +57,16 @@ class Store:
         file.parent.mkdir(parents=True, exist_ok=True)
         # Creating the tables is not safe for two processes at once; one goes first.
         with FileLock(f"{file}.lock"):
-            fresh = not file.exists()
             self._client = MlflowClient(tracking_uri=self.uri)
             self._experiment = _experiment_id(self._client, experiment, file.parent / "mlruns")
-            if fresh:
-                _use_write_ahead_log(file)
+            _use_write_ahead_log(file)
+
+    @property
+    def remote(self) -> bool:
+        """Whether anything logged leaves this machine: by the store, or by where files go."""
+        location = self._client.get_experiment(self._experiment).artifact_location or ""
+        scheme = location.partition(":")[0] if "://" in location else "file"
+        return sqlite_file(self.uri) is None or scheme != "file"
 
     def start(
         self,
@@ -79,23 +77,29 @@ class Store:
         lineage: tuple[str, str, str],
         run_id: str = "",
     ) -> str:
-        """The id of a new run, or of `run_id` continued. `lineage`: name, digest, source."""
-        from mlflow.entities import Param, RunStatus, RunTag
+        """The id of a new run, or of one continued. `lineage`: name, digest, source of the data.
 
-        if run_id and self._known(run_id):
-            self._client.update_run(run_id, status=RunStatus.to_string(RunStatus.RUNNING))
-            for key, value in tags.items():
-                self._client.set_tag(run_id, key, value)
+        Continued is `run_id`, or a run with the same `key` tag that was cut off before anybody
+        wrote its id down.
+        """
+        from mlflow.entities import Param, RunStatus
+
+        with _reaching(self.uri):
+            run_id = run_id if run_id and self._known(run_id) else self._cut_off(tags["key"])
+            if run_id:
+                self._client.update_run(run_id, status=RunStatus.to_string(RunStatus.RUNNING))
+                if "error" in self._client.get_run(run_id).data.tags:
+                    self._client.delete_tag(run_id, "error")
+                for key, value in tags.items():
+                    self._client.set_tag(run_id, key, value)
+                return run_id
+            run = self._client.create_run(self._experiment, run_name=name, tags=dict(tags))
+            run_id = run.info.run_id
+            self._client.log_batch(
+                run_id, params=[Param(k, str(v)[:PARAM_LENGTH]) for k, v in params.items()]
+            )
+            self._log_lineage(run_id, *lineage)
             return run_id
-        run = self._client.create_run(self._experiment, run_name=name, tags=dict(tags))
-        run_id = run.info.run_id
-        self._client.log_batch(
-            run_id,
-            params=[Param(k, str(v)[:PARAM_LENGTH]) for k, v in params.items()],
-            tags=[RunTag(k, v) for k, v in tags.items()],
-        )
-        self._log_lineage(run_id, *lineage)
-        return run_id
 
     def epoch(self, run_id: str, row: Mapping[str, float], part: int = 0) -> None:
         """Log one epoch of training."""
@@ -103,48 +107,54 @@ class Store:
 
         prefix = f"train/part{part}" if part else "train"
         now = int(time.time() * 1000)
-        metrics = [
-            Metric(f"{prefix}/{k}", v, now, int(row["epoch"]))
-            for k, v in row.items()
-            if k != "epoch"
-        ]
-        self._client.log_batch(run_id, metrics=metrics)
+        step = int(row["epoch"])
+        metrics = [Metric(f"{prefix}/{k}", v, now, step) for k, v in row.items() if k != "epoch"]
+        with _reaching(self.uri):
+            self._client.log_batch(run_id, metrics=metrics)
 
     def finish(
-        self,
-        run_id: str,
-        metrics: Mapping[str, float],
-        files: Iterable[Path],
-        root: Path,
-        tags: Mapping[str, str],
+        self, run_id: str, metrics: Mapping[str, float], files: Iterable[Path], root: Path
     ) -> None:
-        """Log the headline metrics and the files, and close the run."""
-        from mlflow.entities import Metric, RunTag
+        """Log the headline metrics and the files below `root`, and close the run."""
+        from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        self._client.log_batch(
-            run_id,
-            metrics=[Metric(k, v, now, 0) for k, v in metrics.items()],
-            tags=[RunTag(k, v) for k, v in tags.items()],
-        )
-        for file in files:
-            folder = file.relative_to(root).parent.as_posix()
-            self._client.log_artifact(run_id, str(file), None if folder == "." else folder)
-        self._client.set_terminated(run_id, "FINISHED")
+        with _reaching(self.uri):
+            self._client.log_batch(run_id, [Metric(k, v, now, 0) for k, v in metrics.items()])
+            for file in files:
+                folder = file.relative_to(root).parent.as_posix()
+                self._client.log_artifact(run_id, str(file), None if folder == "." else folder)
+            self._client.set_tag(run_id, "status", "FINISHED")
+            self._client.set_terminated(run_id, "FINISHED")
 
     def fail(self, run_id: str, error: str) -> None:
         """Close the run as failed, with its error as a tag."""
-        self._client.set_tag(run_id, "error", error)
-        self._client.set_terminated(run_id, "FAILED")
+        with _reaching(self.uri):
+            self._client.set_tag(run_id, "error", error)
+            self._client.set_tag(run_id, "status", "FAILED")
+            self._client.set_terminated(run_id, "FAILED")
 
     def _known(self, run_id: str) -> bool:
+        """Whether the store holds the run and its user has not deleted it."""
         from mlflow.exceptions import MlflowException
 
         try:
-            self._client.get_run(run_id)
-        except MlflowException:
-            return False
-        return True
+            run = self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
+        active: bool = run.info.lifecycle_stage == "active"
+        return active
+
+    def _cut_off(self, key: str) -> str:
+        """The run with this key that still counts as running although nobody works on it, or ""."""
+        found = self._client.search_runs(
+            [self._experiment],
+            f"tags.key = '{key}' and attributes.status = 'RUNNING'",
+            max_results=1,
+        )
+        return found[0].info.run_id if found else ""
 
     def _log_lineage(self, run_id: str, name: str, digest: str, source: str) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -152,6 +162,27 @@ class Store:
         dataset = Dataset(name=name, digest=digest, source_type="local", source=source)
         tag = InputTag("mlflow.data.context", "training and evaluation")
         self._client.log_inputs(run_id, datasets=[DatasetInput(dataset, [tag])])
+
+
+@contextmanager
+def _reaching(uri: str) -> Iterator[None]:
+    """Whatever a store fails with becomes one error that says which store, and why."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        reason = str(error).split(". ")[0].split("\n")[0]
+        raise StoreError(
+            f"--tracking-uri must name an MLflow store that can be used, but "
+            f"{without_password(uri)!r} failed: {reason}"
+        ) from error
+
+
+def without_password(uri: str) -> str:
+    """The address without a user's name and password."""
+    return re.sub(r"//[^/@]*@", "//", uri)
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -166,7 +197,8 @@ def metric_keys(scores: Sequence[Score]) -> dict[str, float]:
     replaced by `_`; interval bounds of macro values over everybody follow as `…/low`, `…/high`.
     """
     keys: dict[str, float] = {}
-    for score in scores:
+    # Averages first, so that a data set with very many findings loses details only.
+    for score in sorted(scores, key=lambda s: s.finding != MACRO):
         parts = [score.metric, score.finding]
         if score.attribute:
             parts += [score.attribute, score.group]
@@ -174,8 +206,11 @@ def metric_keys(scores: Sequence[Score]) -> dict[str, float]:
             parts.append(score.labels)
         key = "/".join(re.sub(r"[^\w\-. :]", "_", part) for part in parts)
         keys[key] = score.value
-        if score.finding == "macro" and not math.isnan(score.low):
+        if score.finding == MACRO and not math.isnan(score.low):
             keys[f"{key}/low"], keys[f"{key}/high"] = score.low, score.high
+    if len(keys) > MAX_METRICS:
+        log.warning("%d of %d headline scores are logged; all are in scores.parquet",
+                    MAX_METRICS, len(keys))  # fmt: skip
     return dict(list(keys.items())[:MAX_METRICS])
 
 

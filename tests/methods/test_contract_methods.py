@@ -88,7 +88,7 @@ def test_the_optimiser_survives_hardening(name: str, folds: Folds, ctx: Context)
 
 
 def test_the_release_has_rows_and_an_origin(name: str, folds: Folds, ctx: Context) -> None:
-    released = small(name).release(folds, ctx)
+    released = small(name).release(folds.test, ctx)
     assert len(released)
     if small(name).releases_originals:
         assert released.frame["path"].tolist() == folds.test.frame["path"].tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from datasets.split import Folds
+from datasets.split import Folds, Split
 from methods.augment import light
 from methods.base import Batch, Context, Kit, Method
 from methods.erm import Erm
@@ -53,11 +54,52 @@ def test_the_best_epoch_by_validation_is_kept() -> None:
     net, history = nn.Linear(1, 1), History()
     for epoch, auc in enumerate((0.6, 0.8, 0.7, math.nan)):
         nn.init.constant_(net.weight, epoch)
-        history.add({"epoch": epoch, "val_auc": auc}, net)
+        history.add({"epoch": epoch, "val_auc": auc, "val_loss": 1.0}, net)
     assert history.best_epoch == 1
     assert history.best_state["weight"].item() == 1
     assert not history.exhausted(3)
     assert history.exhausted(2)
+
+
+def test_without_an_auc_the_validation_loss_chooses() -> None:
+    net, history = nn.Linear(1, 1), History()
+    for epoch, loss in enumerate((0.7, 0.4, 0.5)):
+        history.add({"epoch": epoch, "val_auc": math.nan, "val_loss": loss}, net)
+    assert history.best_epoch == 1
+
+
+def test_a_last_batch_of_one_row_is_left_out(folds: Folds, ctx: Context) -> None:
+    rows = Rows(folds.train.where(np.arange(len(folds.train)) < 65), ctx.task, 32)
+    assert [len(b.labels) for b in training_loader(rows, 32, seed=0)] == [32, 32]
+    assert [len(b.labels) for b in training_loader(rows, 31, seed=0)] == [31, 31, 3]
+
+
+def test_an_empty_batch_has_the_shape_of_a_batch(folds: Folds, ctx: Context) -> None:
+    batch = Rows(folds.train, ctx.task, 32).__getitems__([])
+    assert batch.images.shape == (0, 1, 32, 32) and batch.labels.shape == (0, 2)
+
+
+def test_a_view_that_reorders_rows_is_refused(
+    folds: Folds, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reverse(self: Method, split: Split, ctx: Context) -> Split:
+        return split.with_frame(split.frame.iloc[::-1])
+
+    monkeypatch.setattr(Method, "view", reverse)
+    with pytest.raises(ValueError, match="view must keep every row in its place"):
+        fit(SMALL, folds, ctx)
+
+
+def test_hardening_another_network_is_refused(
+    folds: Folds, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def copied(self: Method, kit: Kit, ctx: Context) -> Kit:
+        net = copy.deepcopy(kit.net)
+        return replace(kit, net=net, optimizer=torch.optim.SGD(net.parameters(), lr=0.1))
+
+    monkeypatch.setattr(Method, "harden", copied)
+    with pytest.raises(ValueError, match="harden must wrap the network"):
+        fit(SMALL, folds, ctx)
 
 
 class Exploding(MaskedCrossEntropy):

@@ -33,7 +33,7 @@ def test_another_store_or_data_set_gives_others(tmp_path: Path) -> None:
 
 def test_the_secret_is_for_its_owner_only(tmp_path: Path) -> None:
     Pseudonyms(tmp_path, "phantom")
-    (key,) = (tmp_path / ".pseudonyms").iterdir()
+    (key,) = (tmp_path / ".pseudonyms").glob("*.key")
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert len(key.read_bytes()) == 32
 
@@ -51,3 +51,15 @@ def test_only_the_named_columns_are_hidden(tmp_path: Path) -> None:
     frame = pd.DataFrame({"patient": ["p1"], "race": ["A"]})
     hidden = Pseudonyms(tmp_path, "phantom").hide(frame, ("patient",))
     assert hidden["race"].tolist() == ["A"] and hidden["patient"].tolist() != ["p1"]
+
+
+def test_ids_in_a_message_are_replaced(tmp_path: Path) -> None:
+    names = Pseudonyms(tmp_path, "phantom")
+    told = names.redact("image 'p7-v1' (files/p7.png), row 7", {"p7-v1", "files/p7.png"})
+    assert "p7" not in told and told.endswith("row 7")
+
+
+def test_a_draft_that_a_killed_process_left_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / ".pseudonyms").mkdir()
+    (tmp_path / ".pseudonyms" / "phantom.draft").touch()
+    assert len(Pseudonyms(tmp_path, "phantom").of(IDS)[7]) == 16

@@ -85,3 +85,38 @@ def test_the_headline_holds_the_registered_pair_only() -> None:
         Score("auc", 0.8, attribute="race", group="A"),
     ]
     assert headline(scores, {"race": "B - A"}) == [scores[0], scores[3], scores[5]]
+
+
+def repeated(tmp_path: Path) -> tuple[RunDirectory, RunDirectory]:
+    """A finished run, and its finished repetition aside."""
+    final = stored(tmp_path / "erm" / "0123456789abcdef")
+    final.update(status="FINISHED", started="first")
+    final.aside.write_record(dataclasses.replace(RECORD, status="FINISHED", started="second"))
+    return final, final.aside
+
+
+def test_a_repeated_run_takes_the_place_of_the_first(tmp_path: Path) -> None:
+    final, aside = repeated(tmp_path)
+    aside.take_the_place_of(final)
+    assert final.record().started == "second" and not aside.exists()
+    assert [p.name for p in (tmp_path / "erm" / ".again").iterdir()] == []
+
+
+def test_an_exchange_cut_off_in_the_middle_is_finished(tmp_path: Path) -> None:
+    final, _ = repeated(tmp_path)
+    final.path.rename(final._outgoing)
+    final.recover()
+    assert final.record().started == "second" and not final._outgoing.exists()
+
+
+def test_an_exchange_cut_off_before_its_last_step_is_cleaned_up(tmp_path: Path) -> None:
+    final, aside = repeated(tmp_path)
+    final.path.rename(final._outgoing)
+    aside.path.rename(final.path)
+    final.recover()
+    assert final.record().started == "second" and not final._outgoing.exists()
+
+
+def test_a_repetition_under_way_is_not_mistaken_for_the_run(tmp_path: Path) -> None:
+    final, _ = repeated(tmp_path / "phantom")
+    assert find(tmp_path, "0123") == final

@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 
 from metrics.score import Score
-from tracking.store import MAX_METRICS, Store, StoreError, metric_keys, sqlite_file
+from tracking.store import (
+    MAX_METRICS,
+    Store,
+    StoreError,
+    metric_keys,
+    sqlite_file,
+    without_password,
+)
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +62,7 @@ def test_a_run_holds_params_tags_metrics_files_and_lineage(store: Store, tmp_pat
     files = [tmp_path / "files" / "a.txt", tmp_path / "files" / "figures" / "b.txt"]
     for file in files:
         file.write_text("x")
-    store.finish(run_id, {"auc/macro": 0.8}, files, tmp_path / "files", {"status": "FINISHED"})
+    store.finish(run_id, {"auc/macro": 0.8}, files, tmp_path / "files")
     run = run_of(store, run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params == {"lr": "0.1"}
@@ -73,6 +80,45 @@ def test_an_interrupted_run_is_continued_under_its_id(store: Store) -> None:
     assert start(store, run_id=run_id, tags={"key": "k2"}) == run_id
     run = run_of(store, run_id)
     assert run.info.status == "RUNNING" and run.data.tags["key"] == "k2"
+
+
+def test_a_finished_run_no_longer_holds_its_error(store: Store) -> None:
+    run_id = start(store)
+    store.fail(run_id, "cut")
+    start(store, run_id=run_id)
+    assert "error" not in run_of(store, run_id).data.tags
+
+
+def test_a_run_cut_off_before_its_id_was_written_down_is_found_by_its_key(store: Store) -> None:
+    run_id = start(store)
+    assert start(store) == run_id
+    assert start(store, tags={"key": "other"}) != run_id
+
+
+def test_a_run_that_was_deleted_is_begun_anew(store: Store) -> None:
+    from mlflow import MlflowClient
+
+    run_id = start(store)
+    MlflowClient(store.uri).delete_run(run_id)
+    assert start(store, run_id=run_id) != run_id
+
+
+def test_a_store_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"--tracking-uri .*file/mlflow\.db"):
+        Store(f"sqlite:///{tmp_path}/file/mlflow.db", "default")
+
+
+def test_files_that_go_elsewhere_make_a_store_remote(store: Store) -> None:
+    from mlflow import MlflowClient
+
+    assert not store.remote
+    MlflowClient(store.uri).create_experiment("cloud", artifact_location="s3://bucket/x")
+    assert Store(store.uri, "cloud").remote
+
+
+def test_a_password_is_not_repeated() -> None:
+    assert without_password("http://me:secret@host:5000/x") == "http://host:5000/x"
 
 
 def test_a_run_of_another_store_is_not_continued(store: Store) -> None:
