@@ -19,6 +19,9 @@ from methods.predictor import Predictor, forward, seen
 from methods.train import History, Schedule, Validated, masked_cross_entropy, train
 from metrics.auroc import auroc
 
+FEW_STEPS = 300
+"""Updates below which a network that starts from scratch has hardly left its initial weights."""
+
 
 class Incompatible(ValueError):
     """A method that cannot run on this task, with the reason."""
@@ -61,9 +64,20 @@ def fit(
             checkpoint=ctx.workdir / "checkpoint.pt",
             on_epoch=on_epoch,
         )
+        _warn_if_short(method, len(kit.loader), ctx)
         history = train(kit, lambda n: validate(n, val_rows, ctx), schedule, ctx.log)
     undecided = Predictor(method, net, None, ctx)
     return replace(undecided, rule=method.decide(undecided(folds.val))), history
+
+
+def _warn_if_short(method: Method, steps: int, ctx: Context) -> None:
+    planned = method.epochs * steps
+    if planned < FEW_STEPS and not method.weights:
+        ctx.log.warning(
+            "only %d updates are planned (%d epochs of %d batches), and a network trained from "
+            "scratch needs some hundreds: --set epochs=%d --set patience=%d",
+            planned, method.epochs, steps, FEW_STEPS // steps, FEW_STEPS // steps,
+        )  # fmt: skip
 
 
 def _training_rows(method: Method, train_fold: Split, ctx: Context) -> Rows:

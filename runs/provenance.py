@@ -60,6 +60,8 @@ def tags(prepared: Prepared) -> dict[str, str]:
     """What MLflow shows and filters by."""
     plan = prepared.plan
     return {
+        "mlflow.source.name": "runner.py",
+        "mlflow.source.type": "LOCAL",
         "key": prepared.key,
         "kind": plan.dataset.kind,
         "terms": plan.dataset.terms,

@@ -23,6 +23,8 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 log = logging.getLogger("trilemma")
 MAX_METRICS = 200
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""So that MLflow's pages show columns of training rather than those of language models."""
 PARAM_LENGTH = 6000
 """MLflow truncates longer parameters."""
 
@@ -221,7 +223,9 @@ def _experiment_id(client: Any, name: str, artifacts: Path | None) -> str:
     if found is None:
         location = str(artifacts / re.sub(r"[^\w\-.]", "_", name)) if artifacts else None
         try:
-            created: str = client.create_experiment(name, artifact_location=location)
+            created: str = client.create_experiment(
+                name, artifact_location=location, tags=EXPERIMENT_TAGS
+            )
         except MlflowException:
             # Another runner created it in between.
             found = client.get_experiment_by_name(name)
