@@ -196,7 +196,8 @@ def metric_keys(scores: Sequence[Score]) -> dict[str, float]:
     """Headline scores under the documented keys, at most 200.
 
     The key is `metric/finding[/attribute/group][/true]`, with characters that MLflow refuses
-    replaced by `_`; interval bounds of macro values over everybody follow as `…/low`, `…/high`.
+    replaced by `_`; bounds of the intervals of macro AUC, of contrasts and of re-identification AUC
+    follow as `…/low`, `…/high`.
     """
     keys: dict[str, float] = {}
     # Averages first, so that a data set with very many findings loses details only.
@@ -208,7 +209,10 @@ def metric_keys(scores: Sequence[Score]) -> dict[str, float]:
             parts.append(score.labels)
         key = "/".join(re.sub(r"[^\w\-. :]", "_", part) for part in parts)
         keys[key] = score.value
-        if score.finding == MACRO and not math.isnan(score.low):
+        bounded = (score.metric == "auc" and not score.attribute) or score.metric.endswith(
+            ("_contrast", "_reid_auc")
+        )
+        if bounded and score.finding == MACRO and not math.isnan(score.low):
             keys[f"{key}/low"], keys[f"{key}/high"] = score.low, score.high
     if len(keys) > MAX_METRICS:
         log.warning("%d of %d headline scores are logged; all are in scores.parquet",

@@ -186,6 +186,21 @@ def test_metric_keys_name_finding_group_and_labels() -> None:
     assert math.isnan(keys["fnr/Edema"])
 
 
+def test_bounds_are_logged_for_what_is_compared_only() -> None:
+    bounded = {"low": 0.1, "high": 0.3}
+    keys = metric_keys(
+        [
+            Score("fnr", 0.2, **bounded),
+            Score("auc", 0.2, attribute="race", group="A", **bounded),
+            Score("fnr_contrast", 0.2, attribute="race", group="B - A", **bounded),
+            Score("image_reid_auc", 0.2, **bounded),
+        ]
+    )
+    assert [k for k in keys if k.endswith("/low")] == [
+        "fnr_contrast/macro/race/B - A/low", "image_reid_auc/macro/low",
+    ]  # fmt: skip
+
+
 def test_there_are_never_more_metrics_than_documented() -> None:
     many = [Score("auc", 0.5, finding=f"f{i}") for i in range(500)]
     assert len(metric_keys(many)) == MAX_METRICS
