@@ -48,7 +48,7 @@ class UnknownName(KeyError):
 def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     """An error for a name that is not among `known`, with the nearest match and the full list."""
     choices = sorted(known)
-    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, choices, n=1, cutoff=0.7)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return UnknownName(f"unknown {kind} {name!r}; {hint}known: {', '.join(choices) or 'none'}")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import logging
 import os
 import sys
@@ -31,7 +30,8 @@ EXAMPLES = """\
 examples:
   python runner.py --method erm --dataset phantom
   python runner.py --method upsample --dataset phantom --set cells=group_label --seed 1
-  python runner.py --method erm --dataset covid-chestxray --data-root DIR --folds 5
+  python runner.py --method erm --dataset covid-chestxray --data-root DIR --folds 5 \\
+      --on-bad-image drop --set epochs=60 --set patience=60
   python runner.py --config output/phantom/erm/KEY/config.yaml --again
   python runner.py --list methods
 
@@ -230,12 +230,14 @@ def requested(given: argparse.Namespace) -> Request:
     for name in ("findings", "attributes"):
         if (text := getattr(given, name)) is not None:
             changes[name] = tuple(part.strip() for part in text.split(",") if part.strip())
-    for name, texts in (("set", given.set), ("data", given.data)):
-        if texts:
-            changes[name] = {**getattr(request, name), **options.assignments(texts, f"--{name}")}
     if given.plugin:
         changes["plugins"] = tuple(dict.fromkeys((*request.plugins, *given.plugin)))
-    return dataclasses.replace(request, **changes)
+    request = request.changed(**changes)
+    for name, texts in (("set", given.set), ("data", given.data)):
+        if texts:
+            fields = {**getattr(request, name), **options.assignments(texts, f"--{name}")}
+            request = request.changed(**{name: fields})
+    return request
 
 
 def refuse(error: BaseException) -> int:

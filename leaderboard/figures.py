@@ -21,6 +21,10 @@ Box = tuple[float, float, float, float]
 """Left, bottom, right, top in points."""
 
 
+SMALLEST_SPAN = 0.06
+"""Of the axis of macro AUC."""
+
+
 def tradeoff(section: Section) -> bytes | None:
     """Accuracy against the size of the FNR contrast, marked by image re-identification.
 
@@ -46,7 +50,8 @@ def tradeoff(section: Section) -> bytes | None:
         said = f"|FNR contrast|, {contrast.attribute}: {pair(contrast.pair)}"
         axes.set_xlabel(f"{said}, mean over findings   (← closer to zero is better)")
         axes.set_ylabel(f"macro AUC, {LABELS[labels]}   (higher is better →)")
-        _label(axes, [(entrant.name, x, y) for entrant, x, y in drawn])
+        _at_least(axes, SMALLEST_SPAN)
+        _label(axes, [(_named(entrant), x, y) for entrant, x, y in drawn])
         _legend(axes)
         title(
             figure,
@@ -174,6 +179,19 @@ def _absolute(estimate: Estimate) -> Estimate:
     ends = sorted((abs(estimate.low), abs(estimate.high)))
     low = 0.0 if estimate.low <= 0 <= estimate.high else ends[0]
     return replace(estimate, value=abs(estimate.value), low=low, high=ends[1])
+
+
+def _named(entrant: Entrant) -> str:
+    value = _reid(entrant)
+    return entrant.name if math.isnan(value) else f"{entrant.name} (re-id {value:.2f})"
+
+
+def _at_least(axes: Axes, span: float) -> None:
+    """Widen the vertical axis to `span`, so that noise does not look like a difference."""
+    low, high = axes.get_ylim()
+    if high - low < span:
+        middle = (low + high) / 2
+        axes.set_ylim(middle - span / 2, middle + span / 2)
 
 
 def _reid(entrant: Entrant) -> float:

@@ -49,6 +49,17 @@ def lacks(names: tuple[str, ...], wanted: str, kind: str) -> str | None:
     return None
 
 
+def told(rows: Split, method: CellMethod) -> str:
+    """The cells of a table and their sizes, as text."""
+    names = []
+    if "group" in method.cells:
+        names.append(method.attribute or rows.attributes[0])
+    if "label" in method.cells:
+        names.append(method.finding or rows.findings[0])
+    sizes = [str(len(cell)) for cell in rows_of_cells(rows, method)]
+    return f"cells of {' and '.join(names)} of {', '.join(sizes)} rows"
+
+
 def rows_of_cells(train: Split, method: CellMethod) -> list[np.ndarray]:
     """Row positions of each cell that has rows, in the order of the cells' names.
 

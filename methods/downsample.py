@@ -8,7 +8,7 @@ import numpy as np
 
 from datasets.split import Split
 from methods.base import Context
-from methods.cells import CellMethod, rows_of_cells
+from methods.cells import CellMethod, rows_of_cells, told
 from registry import METHODS
 
 
@@ -26,4 +26,6 @@ class Downsample(CellMethod):
         cells = rows_of_cells(train, self)
         smallest = min(len(cell) for cell in cells)
         kept = [rng.choice(cell, smallest, replace=False) for cell in cells]
-        return train.with_frame(train.frame.iloc[np.sort(np.concatenate(kept))])
+        resampled = train.with_frame(train.frame.iloc[np.sort(np.concatenate(kept))])
+        ctx.log.info("training rows: %s become %s", told(train, self), told(resampled, self))
+        return resampled

@@ -82,9 +82,6 @@ def _warn_if_short(method: Method, steps: int, ctx: Context) -> None:
 
 def _training_rows(method: Method, train_fold: Split, ctx: Context) -> Rows:
     chosen = method.data(seen(method, train_fold, ctx), ctx)
-    if len(chosen) != len(train_fold):
-        ctx.log.info("training rows: %d of the data set, %d after the method's own selection",
-                     len(train_fold), len(chosen))  # fmt: skip
     return Rows(chosen, ctx.task, method.image_size)
 
 

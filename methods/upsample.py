@@ -8,7 +8,7 @@ import numpy as np
 
 from datasets.split import Split
 from methods.base import Context
-from methods.cells import CellMethod, rows_of_cells
+from methods.cells import CellMethod, rows_of_cells, told
 from registry import METHODS
 
 
@@ -36,4 +36,6 @@ class Upsample(CellMethod):
             )
             for cell in cells
         ]
-        return train.with_frame(train.frame.iloc[np.sort(np.concatenate(drawn))])
+        resampled = train.with_frame(train.frame.iloc[np.sort(np.concatenate(drawn))])
+        ctx.log.info("training rows: %s become %s", told(train, self), told(resampled, self))
+        return resampled

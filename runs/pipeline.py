@@ -104,7 +104,7 @@ class _Run:
             record = self.directory.update(
                 status="FINISHED",
                 finished=now(),
-                seconds={"train": round(training, 2), "total": round(total, 2)},
+                seconds=training | {"total": round(total, 2)},
                 parameters=parameters,
             )
         except BaseException as error:
@@ -149,7 +149,7 @@ class _Run:
         )
         self.directory.update(mlflow_run_id=self.run_id)
 
-    def _measure(self) -> tuple[pd.DataFrame, list[Score], int, float]:
+    def _measure(self) -> tuple[pd.DataFrame, list[Score], int, dict[str, float]]:
         """Predictions for val and test in one table, all scores, parameters, training seconds."""
         vals, tests, embeddings, histories, thresholds = [], [], [], [], []
         parameters = 0
@@ -163,7 +163,7 @@ class _Run:
             parameters = predictor.parameters
             predictor.save(self.directory.weights(part, len(self.prepared.folds)))
         history = pd.concat(histories, ignore_index=True)
-        self.directory.write_csv(HISTORY, history)
+        self.directory.write_csv(HISTORY, history if len(history) else pd.DataFrame({"part": []}))
         self.directory.write_csv(THRESHOLDS, pd.concat(thresholds))
         test = pool(tests)
         patients = test.patient_codes()[1]
@@ -174,7 +174,9 @@ class _Run:
         self.attackers.wait(self.log)
         scores += linkage(self.prepared, self.contexts, test, embeddings, bootstrap)
         table = pd.concat([*vals, test.frame.assign(fold="test")], ignore_index=True)
-        training = float(history["seconds"].sum()) if "seconds" in history else 0.0
+        # Nothing was trained where stored weights are scored; then there is no cost to show.
+        trained = "seconds" in history
+        training = {"train": round(float(history["seconds"].sum()), 2)} if trained else {}
         return table, scores, parameters, training
 
     def _fit(self, part: int, folds: Folds) -> tuple[Predictor, pd.DataFrame]:
@@ -209,7 +211,14 @@ class _Run:
     def _write(self, table: pd.DataFrame, scores: list[Score]) -> None:
         self.directory.write_parquet(PREDICTIONS, self.pseudonyms.hide(table, ("patient", "image")))
         self.directory.write_scores(scores)
-        draw_run(self.directory.path / "figures", self.directory.path / HISTORY, scores)
+        simulated = "SIMULATED · " if self.plan.dataset.kind == "simulated" else ""
+        name = f"{self.plan.method.registered_name} on {self.plan.dataset.registered_name}"
+        draw_run(
+            self.directory.path / "figures",
+            pd.read_csv(self.directory.path / HISTORY),
+            scores,
+            title=f"{simulated}{name}, seed {self.plan.seed}",
+        )
 
     def _fail(self, error: BaseException) -> None:
         """Record the failure. Ids that its message holds are shown on the terminal only."""

@@ -46,6 +46,19 @@ class Request:
     plugins: tuple[str, ...] = ()
     from_run: str = ""
 
+    def changed(self, **changes: Any) -> Request:
+        """This request with some entries replaced.
+
+        The fields of another method or data set are not carried over: what was a default there
+        may be a choice here, as with the presets of the phantom.
+        """
+        request = self
+        for name, fields in (("method", "set"), ("dataset", "data")):
+            if name in changes and changes[name] != getattr(self, name):
+                cleared: dict[str, Any] = {fields: {}}
+                request = replace(request, **cleared)
+        return replace(request, **changes)
+
     @classmethod
     def from_config(cls, path: Path) -> Request:
         """The request that a `config.yaml` holds.
@@ -180,6 +193,7 @@ def resolve(request: Request) -> Plan:
     """
     load_plugins(request.plugins)
     output = Path(request.output or os.environ.get("TRILEMMA_OUTPUT") or ROOT / "output").resolve()
+    _check_writable(output)
     from_run = None
     if request.from_run:
         from tracking.rundir import find
@@ -242,7 +256,7 @@ def _filled_from(request: Request, stored: Request) -> Request:
                 f"be changed, but got {value!r}"
             )
         changes[f.name] = value
-    return replace(stored, **changes)
+    return stored.changed(**changes)
 
 
 def _names(value: Any, where: str) -> tuple[str, ...]:
@@ -250,6 +264,14 @@ def _names(value: Any, where: str) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
         raise ValueError(f"{where} must be a list of names, but got {value!r}")
     return tuple(names)
+
+
+def _check_writable(output: Path) -> None:
+    there = next(p for p in (output, *output.parents) if p.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ValueError(
+            f"--output must be a directory that can be written, but {str(there)!r} is not"
+        )
 
 
 def _check_scorable(run: RunDirectory) -> None:
@@ -268,8 +290,8 @@ def _data_root(request: Request, dataset: ChestXrayDataset) -> Path | None:
     if not request.data_root:
         if dataset.needs_root:
             raise ValueError(
-                f"--data-root must name the directory of {request.dataset!r}; the page "
-                f"docs/datasets/{request.dataset}.md says how to get it"
+                f"--data-root must name the directory of {request.dataset!r}; "
+                f"{_how_to_get(request.dataset)}"
             )
         return None
     root = Path(request.data_root).expanduser()
@@ -278,6 +300,13 @@ def _data_root(request: Request, dataset: ChestXrayDataset) -> Path | None:
             f"--data-root must be a directory, but {request.data_root!r} does not exist"
         )
     return root.resolve()
+
+
+def _how_to_get(dataset: str) -> str:
+    page = Path("docs") / "datasets" / f"{dataset}.md"
+    if (ROOT / page).is_file():
+        return f"the page {page} says how to get it"
+    return f"its docstring says how to get it ({DATASETS.origin(dataset)})"
 
 
 def _whole(value: int | str, flag: str, *, low: int, high: int) -> int:

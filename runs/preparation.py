@@ -17,7 +17,7 @@ from datasets.split import Folds, Split
 from methods.base import Task
 from methods.fit import Incompatible
 from options import plain
-from registry import DATASETS, METHODS, ROOT, unknown
+from registry import DATASETS, METHODS, ROOT, UnknownName, unknown
 from runs.plan import Plan
 from tracking.pseudonyms import Pseudonyms
 from tracking.rundir import SPLIT, RunDirectory
@@ -58,7 +58,15 @@ def load_table(plan: Plan) -> Split:
     root = plan.data_root or cache_dir() / "recipes"
     if plan.data_root is None:
         root.mkdir(parents=True, exist_ok=True)
-    table = plan.dataset.table(root)
+    try:
+        table = plan.dataset.table(root)
+    except UnknownName:
+        raise
+    except KeyError as error:
+        raise ValueError(
+            f"data set {plan.dataset.registered_name!r} could not be read: a column or name is "
+            f"missing: {error}"
+        ) from error
     findings = plan.findings or table.findings
     attributes = plan.attributes or table.attributes
     for kind, asked, known in (
@@ -118,7 +126,8 @@ def prepare_run(plan: Plan, progress: Callable[[int, int], None] | None = None) 
     test = sorted({p for f in folds for p in f.test.patients})
     notes = []
     if any(f.audit_reuses_train for f in folds):
-        notes.append("the attacker is trained on the training patients: the data set is small")
+        reason = "k-fold leaves no audit fold" if plan.folds else "fewer than 100 audit patients"
+        notes.append(f"the attacker is trained on the training patients: {reason}")
     return Prepared(
         plan=plan,
         folds=folds,

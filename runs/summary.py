@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from metrics.score import Score
 from tracking.rundir import RunDirectory, headline
@@ -30,7 +31,9 @@ def summary(directory: RunDirectory) -> str:
     for name, cells in rows.items():
         lines.append(f"{name:<{width}}" + "".join(f"  {cells[k]:<24}" for k in kinds).rstrip())
     lines += [
-        "(95 % intervals over test patients; contrasts are read left group minus right group)",
+        f"({record.released}; thresholds at {record.operating_point} on validation)",
+        "(95 % intervals over test patients; contrasts of the registered pairs, left minus right; "
+        "k of n: findings with enough patients)",
         "",
         f"results      {directory.path}",
         "next         python -m leaderboard",
@@ -69,5 +72,7 @@ def told(score: Score) -> str:
     """A score with its interval, or why there is none."""
     if math.isnan(score.value):
         return f"n/a ({score.note})"
+    averaged = re.search(r"mean over (\d+) of (\d+) findings", score.note)
+    few = f" ({averaged[1]} of {averaged[2]})" if averaged and averaged[1] != averaged[2] else ""
     signed = "+" if score.metric.endswith("_contrast") else ""
-    return f"{score.value:{signed}.3f} [{score.low:{signed}.3f}, {score.high:{signed}.3f}]"
+    return f"{score.value:{signed}.3f} [{score.low:{signed}.3f}, {score.high:{signed}.3f}]{few}"

@@ -18,17 +18,18 @@ SOLID, DASHED = "#1b4965", "#ca6702"
 """Told apart in gray and by colour-blind readers, by lightness and by line style."""
 
 
-def draw_run(directory: Path, history: Path, scores: Sequence[Score]) -> None:
-    """Write `training.png` and `auc_by_group.png` below `directory`."""
+def draw_run(
+    directory: Path, history: pd.DataFrame, scores: Sequence[Score], *, title: str
+) -> None:
+    """Write `training.png` and `auc_by_group.png` below `directory`, each under `title`."""
     directory.mkdir(parents=True, exist_ok=True)
-    rows = pd.read_csv(history) if history.stat().st_size > 1 else pd.DataFrame()
-    if "epoch" in rows:
-        _save(_training(rows), directory / "training.png")
+    if "epoch" in history:
+        _save(_training(history), directory / "training.png", title)
     by_group = [
         s for s in scores if s.metric == "auc" and s.finding == "macro" and not math.isnan(s.value)
     ]
     if by_group:
-        _save(_auc_by_group(by_group), directory / "auc_by_group.png")
+        _save(_auc_by_group(by_group), directory / "auc_by_group.png", title)
 
 
 def _training(rows: pd.DataFrame) -> Figure:
@@ -84,5 +85,6 @@ def _auc_by_group(scores: Sequence[Score]) -> Figure:
     return figure
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path, title: str) -> None:
+    figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=130, metadata={"Software": None})

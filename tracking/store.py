@@ -20,6 +20,8 @@ from metrics.score import MACRO, Score
 
 # Set before mlflow is imported: it reads this once.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+# A store that does not answer is told within seconds rather than minutes.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
 log = logging.getLogger("trilemma")
 MAX_METRICS = 200
