@@ -31,7 +31,7 @@ examples:
   python runner.py --method erm --dataset phantom
   python runner.py --method upsample --dataset phantom --set cells=group_label --seed 1
   python runner.py --method erm --dataset covid-chestxray --data-root DIR --folds 5 \\
-      --on-bad-image drop --set epochs=60 --set patience=60
+      --on-bad-image drop --set epochs=75 --set patience=75
   python runner.py --config output/phantom/erm/KEY/config.yaml --again
   python runner.py --list methods
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 import re
 
-from metrics.score import Score
+from metrics.score import ALL, MACRO, Score
 from tracking.rundir import RunDirectory, headline
+
+FEW_FINDINGS = 3
 
 
 def summary(directory: RunDirectory) -> str:
     """The headline scores with intervals, and what to type next."""
     record = directory.record()
     chosen = [s for s in headline(directory.scores(), record.primary_contrasts) if wanted(s)]
+    chosen = per_finding(directory.scores()) + chosen
     linkage = [s for s in chosen if "_reid_" in s.metric]
     kinds = [
         k for k in ("true", "recorded") if any(s.labels == k and s not in linkage for s in chosen)
@@ -43,6 +46,12 @@ def summary(directory: RunDirectory) -> str:
     return "\n".join(lines)
 
 
+def per_finding(scores: list[Score]) -> list[Score]:
+    """AUC of each finding over everybody, where there are few enough to be read at a glance."""
+    found = [s for s in scores if s.metric == "auc" and s.group == ALL and s.finding != MACRO]
+    return found if len({s.finding for s in found}) <= FEW_FINDINGS else []
+
+
 def wanted(score: Score) -> bool:
     """Whether a headline score stands in the summary of the terminal."""
     if score.metric == "auc":
@@ -64,6 +73,8 @@ def row_name(score: Score) -> str:
         "embedding_reid_auc": "re-id AUC, model embedding",
         "embedding_reid_rank1": "re-id rank-1, model embedding",
     }
+    if score.metric == "auc" and score.finding != MACRO:
+        return f"AUC  {score.finding}"
     group = f" {score.group}" if score.metric.endswith("_contrast") else ""
     return f"{words[score.metric]}{'  ' + score.attribute if score.attribute else ''}{group}"
 
