@@ -33,6 +33,7 @@ def measure() -> Ratio:
             ">= 0.97",
             lambda: _ours(rows),
             lambda: _bare(pixels, labels),
+            pairs=11,
         )
 
 
