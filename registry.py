@@ -65,7 +65,6 @@ class Registry(Generic[T]):
         self.kind = kind
         self.folder = folder
         self._loaded: dict[str, T] = {}
-        self._plugins: list[tuple[Path, str]] = []
         self._files_read = False
         self._entries: dict[str, Entry] = {}
 

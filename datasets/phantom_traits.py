@@ -8,7 +8,7 @@ the right of the image (the patient's left), y down. `normal` is a standard norm
 # ruff: noqa: RUF009 - `trait` and `phase` return `dataclasses.field`.
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Generic, TypeVar
 
@@ -202,8 +202,3 @@ def rebuild(record: S, values: Iterator[Any]) -> S:
         value = getattr(record, item.name)
         parts[item.name] = rebuild(value, values) if is_dataclass(value) else next(values)
     return type(record)(**parts)
-
-
-def mapped(record: S, function: Callable[[Any], Any]) -> S:
-    """A record like `record` with `function` applied to every value."""
-    return rebuild(record, iter([function(value) for value in leaves(record)]))
