@@ -64,6 +64,7 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, folder: str) -> None:
         self.kind = kind
         self.folder = folder
+        self._decorator = f"{folder.rpartition('/')[2].upper()}.register"
         self._loaded: dict[str, T] = {}
         self._files_read = False
         self._entries: dict[str, Entry] = {}
@@ -93,8 +94,10 @@ class Registry(Generic[T]):
         if not self._files_read:
             self._files_read = True
             for path in sorted((ROOT / self.folder).glob("*.py")):
-                self._read(path, f"{self.folder}.{path.stem}")
-            for point in importlib.metadata.entry_points(group=f"trilemma.{self.folder}"):
+                self._read(path, f"{self.folder.replace('/', '.')}.{path.stem}")
+            for point in importlib.metadata.entry_points(
+                group=f"trilemma.{self.folder.rpartition('/')[2]}"
+            ):
                 self._read_entry_point(point)
         return dict(sorted(self._entries.items()))
 
@@ -144,7 +147,7 @@ class Registry(Generic[T]):
 
     def _read(self, path: Path, module: str) -> None:
         # As source spells the decorator: `METHODS.register`, or `registry.METHODS.register`.
-        for entry in _registrations(path, module, f"{self.folder.upper()}.register"):
+        for entry in _registrations(path, module, self._decorator):
             held = self._entries.get(entry.name)
             if held is not None and held.file != entry.file:
                 raise ValueError(
@@ -190,10 +193,12 @@ def _origin(thing: Any) -> str:
 METHODS: Registry[Any] = Registry("method", "methods")
 DATASETS: Registry[Any] = Registry("data set", "datasets")
 METRICS: Registry[Any] = Registry("metric", "metrics")
+ANONYMISERS: Registry[Any] = Registry("anonymiser", "methods/anonymisers")
+SUITES: Registry[Any] = Registry("suite", "benchmarks/suites")
 
 
 def load_plugins(paths: Iterable[str]) -> None:
-    """Import plugin files; each may register methods, data sets and metrics.
+    """Import plugin files; each may register anything that has a registry.
 
     Raises:
         FileNotFoundError: a path is not a file.
@@ -203,7 +208,7 @@ def load_plugins(paths: Iterable[str]) -> None:
         path = Path(text).resolve()
         if not path.is_file():
             raise FileNotFoundError(f"--plugin must name a Python file, but {text!r} is not a file")
-        for registry in (METHODS, DATASETS, METRICS):
+        for registry in (METHODS, DATASETS, METRICS, ANONYMISERS, SUITES):
             try:
                 registry.add_plugin(path)
             except Exception as error:

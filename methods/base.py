@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.utils.data import DataLoader
 
+    from methods.objective import Objective
     from metrics.predictions import Predictions
     from metrics.thresholds import Rule
 
@@ -41,9 +42,13 @@ class Context:
     seed: int
     device: str
     workdir: Path
-    """Where a method may write; kept when a run is resumed."""
+    """Where a method may write; kept when a run is resumed, gone when it has finished."""
+    shared: Path
+    """Where fitted generators and changed images lie that several runs share; under a lock each."""
     log: logging.Logger
     task: Task
+    train: Split
+    """The training fold before any stage: all that a generator or anonymiser may be fitted on."""
 
 
 class Batch(NamedTuple):
@@ -68,7 +73,7 @@ class Kit:
     """
 
     net: nn.Module
-    objective: nn.Module
+    objective: Objective
     optimizer: Optimizer
     loader: DataLoader[Batch]
 
@@ -121,6 +126,8 @@ class Method:
     """How thresholds are fitted on validation: specificity:X, sensitivity:X or youden."""
 
     registered_name: ClassVar[str] = ""
+    unaccounted: ClassVar[str] = ""
+    """Why private training cannot account for what the method does to its data; empty if it can."""
 
     def __post_init__(self) -> None:
         at_least = {"image_size": 32, "epochs": 1, "batch_size": 2, "patience": 1}
@@ -150,6 +157,11 @@ class Method:
         """Whether `release` publishes the test images unchanged."""
         return type(self).view is Method.view and type(self).release is Method.release
 
+    @property
+    def released(self) -> str:
+        """What `release` publishes, in words for the leaderboard."""
+        return "originals released" if self.releases_originals else "images changed"
+
     def skip(self, task: Task) -> str | None:
         """Why the method cannot run on this task, as a sentence, or None."""
         return None
@@ -168,9 +180,9 @@ class Method:
 
         return ImageClassifier.build(self.backbone, len(task.findings), weights=self.weights)
 
-    def objective(self, task: Task) -> nn.Module:
+    def objective(self, task: Task) -> Objective:
         """4. A module `objective(net, batch) -> scalar loss`; its parameters are trained too."""
-        from methods.train import MaskedCrossEntropy
+        from methods.objective import MaskedCrossEntropy
 
         return MaskedCrossEntropy()
 

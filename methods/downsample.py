@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -19,6 +20,11 @@ class Downsample(CellMethod):
 
     Source: Buda et al., Neural Networks 2018;106:249, section 2.1.2.
     """
+
+    unaccounted: ClassVar[str] = (
+        "the sizes of all cells decide which rows are left out, so one patient changes what is "
+        "trained on of others"
+    )
 
     def data(self, train: Split, ctx: Context) -> Split:
         """Training rows in which all cells are as small as the smallest was."""

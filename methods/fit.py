@@ -15,8 +15,9 @@ from torch import nn
 from datasets.split import Folds, Split
 from methods.base import Context, Kit, Method
 from methods.loader import Rows, training_loader
+from methods.objective import masked_cross_entropy
 from methods.predictor import Predictor, forward, seen
-from methods.train import History, Schedule, Validated, masked_cross_entropy, train
+from methods.train import History, Schedule, Validated, train
 from metrics.auroc import auroc
 
 FEW_STEPS = 300

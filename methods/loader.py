@@ -22,6 +22,8 @@ class Rows(Dataset[Batch]):
     """The rows of a split; `rows[indices]` is a `Batch` with images scaled to about [-2, 2]."""
 
     def __init__(self, split: Split, task: Task, size: int) -> None:
+        self.image_ids = split.frame["image_id"].to_numpy(dtype=str)
+        self.patients = split.frame["patient_id"].to_numpy(dtype=str)
         self.labels = torch.from_numpy(split.labels())
         self.groups = torch.from_numpy(_group_codes(split, task))
         self.images: Images = open_images(split, size)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones import Backbone, build
@@ -48,23 +47,6 @@ class ImageClassifier(nn.Module):
     def embed(self, images: Tensor, groups: Tensor) -> Tensor:
         """Penultimate features `(n, width)`."""
         return self.backbone.embed(images)
-
-
-class MaskedCrossEntropy(nn.Module):
-    """Mean binary cross-entropy over the labels of a batch that are known."""
-
-    def forward(self, net: nn.Module, batch: Batch) -> Tensor:
-        """The scalar loss; 0 with no known label."""
-        return masked_cross_entropy(net(batch.images, batch.groups), batch.labels)
-
-
-def masked_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean binary cross-entropy of logits `(n, findings)` over labels that are not NaN."""
-    known = ~labels.isnan()
-    losses = F.binary_cross_entropy_with_logits(
-        logits.float(), labels.nan_to_num(), reduction="none"
-    )
-    return (losses * known).sum() / known.sum().clamp_min(1)
 
 
 @dataclass(frozen=True)
@@ -164,6 +146,7 @@ def train(
             "val_auc": validated.auc,
             "seconds": cost() - spent,
             "images_per_second": images / seconds,
+            **kit.objective.measured(),
         }
         history.add(row, kit.net)
         log.info(

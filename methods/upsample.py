@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,10 @@ class Upsample(CellMethod):
 
     Source: Buda et al., Neural Networks 2018;106:249, section 2.1.1.
     """
+
+    unaccounted: ClassVar[str] = (
+        "it repeats rows, and a repeated patient is drawn more often than the accountant assumes"
+    )
 
     def data(self, train: Split, ctx: Context) -> Split:
         """Training rows in which all cells are as large as the largest was."""

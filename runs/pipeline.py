@@ -12,14 +12,17 @@ from shutil import rmtree
 import pandas as pd
 
 from datasets.folds import manifest
+from datasets.images import cache_dir
 from datasets.split import Folds
 from methods.base import Context
 from methods.fit import fit
 from methods.predictor import Predictor
 from metrics.bootstrap import PatientBootstrap
 from metrics.evaluate import evaluate
+from metrics.leakage import Probe, leakage_scores
 from metrics.predictions import pool
 from metrics.score import Score
+from metrics.training import training_scores
 from runs.audit import Attackers, linkage
 from runs.preparation import Prepared
 from runs.provenance import first_record, now, params, tags
@@ -151,7 +154,7 @@ class _Run:
 
     def _measure(self) -> tuple[pd.DataFrame, list[Score], int, dict[str, float]]:
         """Predictions for val and test in one table, all scores, parameters, training seconds."""
-        vals, tests, embeddings, histories, thresholds = [], [], [], [], []
+        vals, tests, embeddings, probes, histories, thresholds = [], [], [], [], [], []
         parameters = 0
         for part, folds in enumerate(self.prepared.folds):
             predictor, history = self._fit(part, folds)
@@ -159,6 +162,7 @@ class _Run:
             tests.append(predictor(folds.test))
             thresholds.append(predictor.thresholds().assign(part=part))
             embeddings.append(predictor.embed(folds.test))
+            probes.append(Probe(folds.audit, predictor.embed(folds.audit)))
             histories.append(history.assign(part=part))
             parameters = predictor.parameters
             predictor.save(self.directory.weights(part, len(self.prepared.folds)))
@@ -173,6 +177,8 @@ class _Run:
         scores = evaluate(test, macro_findings=macro, bootstrap=bootstrap)
         self.attackers.wait(self.log)
         scores += linkage(self.prepared, self.contexts, test, embeddings, bootstrap)
+        scores += leakage_scores(test, embeddings, probes, bootstrap)
+        scores += training_scores(history)
         table = pd.concat([*vals, test.frame.assign(fold="test")], ignore_index=True)
         # Nothing was trained where stored weights are scored; then there is no cost to show.
         trained = "seconds" in history
@@ -187,8 +193,10 @@ class _Run:
             seed=plan.seed,
             device=plan.device,
             workdir=self.directory.workdir(part),
+            shared=cache_dir() / "fitted",
             log=self.log,
             task=self.prepared.task,
+            train=folds.train,
         )
         self.contexts.append(ctx)
         stored = plan.from_run.weights(part, parts) if plan.from_run else None

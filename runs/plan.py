@@ -208,8 +208,11 @@ def resolve(request: Request) -> Plan:
     ):
         if not name:
             raise ValueError(f"{kind} must be given; known: {', '.join(registry.names())}")
+    # A combination imports its parts, and they import what a plan alone does without.
+    from methods.compose import method_class
+
     method = options.build(
-        METHODS.get(request.method), request.set, flag="--set", owner=request.method
+        method_class(request.method), request.set, flag="--set", owner=request.method
     )
     dataset = options.build(
         DATASETS.get(request.dataset), request.data, flag="--data", owner=request.dataset

@@ -44,7 +44,7 @@ def first_record(prepared: Prepared) -> RunRecord:
         source_digest=prepared.source_digest,
         primary_contrasts=_primary_contrasts(prepared),
         attributes_at_test=list(method.attributes_at_test(prepared.task)),
-        released="originals released" if method.releases_originals else "images changed",
+        released=method.released,
         operating_point=method.operating_point,
         command=plan.command(),
         tracking_uri=without_password(plan.tracking_uri),

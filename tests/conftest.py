@@ -89,8 +89,16 @@ def task() -> Task:
 
 
 @pytest.fixture
-def ctx(tmp_path: Path, task: Task) -> Context:
+def ctx(tmp_path: Path, task: Task, folds: Folds) -> Context:
     """A silent context with a working directory."""
     workdir = tmp_path / "work"
     workdir.mkdir()
-    return Context(seed=0, device="cpu", workdir=workdir, log=quiet_logger(), task=task)
+    return Context(
+        seed=0,
+        device="cpu",
+        workdir=workdir,
+        shared=tmp_path / "shared",
+        log=quiet_logger(),
+        task=task,
+        train=folds.train,
+    )

@@ -236,7 +236,7 @@ def _exploding(folder: Path) -> Path:
     path.write_text(
         METHOD.replace("outsider", "exploding").replace("Outsider", "Exploding")
         + "\n    def objective(self, task):\n"
-        "        from methods.train import MaskedCrossEntropy\n\n"
+        "        from methods.objective import MaskedCrossEntropy\n\n"
         "        class Broken(MaskedCrossEntropy):\n"
         "            def forward(self, net, batch):\n"
         "                return super().forward(net, batch) * float('nan')\n\n"

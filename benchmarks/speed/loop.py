@@ -15,7 +15,8 @@ from datasets.split import Split
 from methods.base import Kit, Task
 from methods.fit import quiet_logger
 from methods.loader import Rows, training_loader
-from methods.train import ImageClassifier, MaskedCrossEntropy, Schedule, Validated, train
+from methods.objective import MaskedCrossEntropy
+from methods.train import ImageClassifier, Schedule, Validated, train
 
 IMAGES, SIZE, FINDINGS, BATCH = 2048, 64, 10, 64
 

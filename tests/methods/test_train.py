@@ -19,7 +19,8 @@ from methods.base import Batch, Context, Kit, Method
 from methods.erm import Erm
 from methods.fit import fit
 from methods.loader import EpochShuffle, Rows, ordered_loader, scale, training_loader
-from methods.train import Diverged, History, MaskedCrossEntropy, masked_cross_entropy
+from methods.objective import MaskedCrossEntropy, masked_cross_entropy
+from methods.train import Diverged, History
 
 SMALL = Erm(image_size=32, epochs=4, batch_size=32)
 

@@ -1,0 +1,1 @@
+"""Suites: names and settings of many runs, as data."""
