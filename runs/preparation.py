@@ -49,6 +49,26 @@ class Prepared:
         return RunDirectory(plan.output / plan.dataset.registered_name / name / self.key)
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """The data of a plan with its pixels in the cache: one for all plans of equal `same_data`."""
+
+    table: Split
+    """As the data set gave it, before rows that cannot be read were dropped."""
+    folds: tuple[Folds, ...]
+    dropped: dict[str, int]
+    data_digest: str
+    split_digest: str
+
+
+def same_data(plan: Plan) -> tuple[object, ...]:
+    """What `Loaded` depends on; plans for which it is equal can share one."""
+    return (
+        plan.dataset, plan.data_root, plan.findings, plan.attributes, plan.folds,
+        plan.seed if plan.folds else 0, plan.method.image_size, plan.on_bad_image,
+    )  # fmt: skip
+
+
 def load_table(plan: Plan) -> Split:
     """The table of the data set with the findings and attributes that were asked for.
 
@@ -104,41 +124,67 @@ def checked_task(plan: Plan, table: Split) -> Task:
     return task
 
 
-def prepare_run(plan: Plan, progress: Callable[[int, int], None] | None = None) -> Prepared:
+def load_data(
+    plan: Plan, table: Split, progress: Callable[[int, int], None] | None = None
+) -> Loaded:
+    """The folds of `table`, once every pixel is decoded, and the digests of what they hold.
+
+    Raises:
+        ValueError: an image cannot be read, or a fold would be empty; nothing was stored.
+    """
+    folds = split(plan, table)
+    size = plan.method.image_size
+    kept = prepare(table, size, on_bad=plan.on_bad_image, progress=progress)
+    if len(kept) < len(table):
+        folds = tuple(_keep(f, set(kept.frame["image_id"])) for f in folds)
+    return Loaded(
+        table=table,
+        folds=folds,
+        dropped=dict(kept.dropped),
+        data_digest=_short(digest(kept.frame), open_images(kept, size).digest()),
+        split_digest=_short(*(digest(manifest(f)) for f in folds)),
+    )
+
+
+def prepare_run(
+    plan: Plan,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    loaded: Loaded | None = None,
+) -> Prepared:
     """Load, split, decode once, and name the run by all that can change its numbers.
+
+    With `loaded`, the data of another plan for which `same_data` is equal is used again.
 
     Raises:
         ValueError, FileNotFoundError, UnknownName: the data breaks a rule; nothing was stored.
         Incompatible: the method says why it cannot run on this task.
     """
-    table = load_table(plan)
+    table = loaded.table if loaded else load_table(plan)
     task = checked_task(plan, table)
-    folds = split(plan, table)
     if plan.from_run:
-        _check_unseen(plan, plan.from_run, folds)
-    size = plan.method.image_size
-    kept = prepare(table, size, on_bad=plan.on_bad_image, progress=progress)
-    if len(kept) < len(table):
-        folds = tuple(_keep(f, set(kept.frame["image_id"])) for f in folds)
-    data_digest = _short(digest(kept.frame), open_images(kept, size).digest())
-    split_digest = _short(*(digest(manifest(f)) for f in folds))
+        _check_unseen(plan, plan.from_run, split(plan, table))
+    data = loaded or load_data(plan, table, progress)
     source_digest = _short(*(p.read_text() for p in _sources(plan)))
-    test = sorted({p for f in folds for p in f.test.patients})
+    test = sorted({p for f in data.folds for p in f.test.patients})
     notes = []
-    if any(f.audit_reuses_train for f in folds):
+    if any(f.audit_reuses_train for f in data.folds):
         reason = "k-fold leaves no audit fold" if plan.folds else "fewer than 100 audit patients"
         notes.append(f"the attacker is trained on the training patients: {reason}")
     return Prepared(
         plan=plan,
-        folds=folds,
+        folds=data.folds,
         task=task,
-        dropped=dict(kept.dropped),
-        data_digest=data_digest,
-        split_digest=split_digest,
-        test_digest=_short(data_digest, *test),
+        dropped=data.dropped,
+        data_digest=data.data_digest,
+        split_digest=data.split_digest,
+        test_digest=_short(data.data_digest, *test),
         source_digest=source_digest,
         key=_short(
-            json.dumps(plan.identity(), sort_keys=True), data_digest, split_digest, source_digest
+            json.dumps(plan.identity(), sort_keys=True),
+            data.data_digest,
+            data.split_digest,
+            source_digest,
         ),
         notes=tuple(notes),
     )
