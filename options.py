@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -61,11 +62,15 @@ def non_defaults(thing: Any, *, leave_out: Iterable[str] = ()) -> list[str]:
 
 
 def plain(thing: Any) -> dict[str, Any]:
-    """The fields as JSON and YAML hold them: tuples become lists."""
-    return {
-        f.name: list(value) if isinstance(value := getattr(thing, f.name), tuple) else value
-        for f in dataclasses.fields(thing)
-    }
+    """The fields as JSON and YAML hold them: tuples become lists, an infinity becomes a text."""
+    return {f.name: _plain(getattr(thing, f.name)) for f in dataclasses.fields(thing)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    # JSON has no infinity; the text reads back to one.
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
 
 
 def _write(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -41,13 +41,21 @@ class Rows(Dataset[Batch]):
         if self.pixels is not None:
             pixels = self.pixels[rows]
         else:
-            pixels = torch.from_numpy(self.images.take(np.asarray(indices)))
+            pixels = torch.from_numpy(self.images.take(np.asarray(indices, dtype=np.int64)))
         return Batch(scale(pixels), self.labels[rows], self.groups[rows])
 
 
 def scale(pixels: Tensor) -> Tensor:
     """8-bit gray `(n, s, s)` as float32 `(n, 1, s, s)` with mid-gray at 0 and black at -2."""
     return pixels.unsqueeze(1).float().mul_(1 / 63.75).sub_(2)
+
+
+@runtime_checkable
+class EpochSampler(Protocol):
+    """A sampler whose choices depend on seed and epoch alone, so that an epoch can be resumed."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch begins."""
 
 
 class EpochShuffle(Sampler[int]):
@@ -57,6 +65,10 @@ class EpochShuffle(Sampler[int]):
         self.rows = rows
         self.seed = seed
         self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch begins."""
+        self.epoch = epoch
 
     def __len__(self) -> int:
         return self.rows
@@ -73,7 +85,12 @@ def training_loader(rows: Rows, batch_size: int, *, seed: int) -> DataLoader[Bat
     """
     alone = len(rows) > 1 and len(rows) % batch_size == 1
     sampler = BatchSampler(EpochShuffle(len(rows), seed), batch_size, drop_last=alone)
-    return DataLoader(rows, batch_sampler=sampler, collate_fn=_as_batch)
+    return batched_loader(rows, sampler)
+
+
+def batched_loader(rows: Rows, batches: Sampler[list[int]]) -> DataLoader[Batch]:
+    """The batches of rows that a sampler of lists of positions names; a list may be empty."""
+    return DataLoader(rows, batch_sampler=batches, collate_fn=_as_batch)
 
 
 def ordered_loader(rows: Rows, batch_size: int) -> DataLoader[Batch]:
@@ -82,10 +99,11 @@ def ordered_loader(rows: Rows, batch_size: int) -> DataLoader[Batch]:
 
 
 def start_epoch(loader: DataLoader[Batch], epoch: int) -> None:
-    """Tell the shuffling sampler of a loader which epoch begins; other samplers are left alone."""
-    sampler = getattr(loader.batch_sampler, "sampler", None)
-    if isinstance(sampler, EpochShuffle):
-        sampler.epoch = epoch
+    """Tell the sampler of a loader which epoch begins; samplers without epochs are left alone."""
+    batches = loader.batch_sampler
+    for sampler in (batches, getattr(batches, "sampler", None)):
+        if isinstance(sampler, EpochSampler):
+            sampler.set_epoch(epoch)
 
 
 def _as_batch(fetched: Any) -> Batch:

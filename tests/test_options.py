@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import pytest
@@ -77,3 +78,10 @@ def test_non_defaults_read_back_to_the_same_fields() -> None:
     texts = options.non_defaults(sample)
     assert texts == ["lr=0.5", "shares=0.1,0.9"]
     assert built(**options.assignments(texts, "--set")) == sample
+
+
+def test_an_infinity_is_stored_as_text_that_reads_back() -> None:
+    sample = built(lr="inf", shares="0.5,inf")
+    stored = json.loads(json.dumps(options.plain(sample), allow_nan=False))
+    assert stored["lr"] == "inf" and stored["shares"] == [0.5, "inf"]
+    assert built(**stored) == sample
