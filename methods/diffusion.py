@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ class Denoiser(nn.Module):
             attention_head_dim=16,
             class_embed_type="identity",
         )
-        nn.init.zeros_(self.unet.conv_out.weight)
+        nn.init.zeros_(self.unet.get_submodule("conv_out").weight)
         embedded = 4 * width
         self.embed = nn.Sequential(
             nn.Linear(conditions, embedded), nn.SiLU(), nn.Linear(embedded, embedded)
@@ -238,13 +238,14 @@ def sample(
     known: np.ndarray | None = None,
     keep: np.ndarray | None = None,
     first: int = 0,
+    numbers: Sequence[int] | None = None,
     log: logging.Logger | None = None,
 ) -> np.ndarray:
     """New images uint8 `(n, s, s)`, one per row of `conditions` float32 `(n, c)`.
 
     With images `known` uint8 `(n, s, s)` and `keep` bool `(n, s, s)` everything but the kept pixels
     is drawn anew; the kept ones are those of `known`, bit by bit. Row i depends on `seed`, on the
-    number `first + i` and on its own condition alone.
+    number `first + i`, or `numbers[i]` if given, and on its own condition alone.
 
     Raises:
         ValueError: shapes do not fit, or a denoiser of one kind is used as the other.
@@ -259,7 +260,8 @@ def sample(
     for rows in _chunks(n):
         # The last chunk is filled up with its last row.
         filled = np.minimum(np.arange(rows[0], rows[0] + SAMPLED_TOGETHER), n - 1)
-        noise = np.stack([_noise(seed, first + i, size) for i in filled])
+        named = filled + first if numbers is None else [numbers[i] for i in filled]
+        noise = np.stack([_noise(seed, int(number), size) for number in named])
         part = None if known is None or keep is None else (known[filled], keep[filled])
         drawn = _solve(denoiser, conditions[filled], noise, part)
         result[rows] = drawn[: len(rows)]
