@@ -45,6 +45,9 @@ class Context:
     """Where a method may write; kept when a run is resumed, gone when it has finished."""
     shared: Path
     """Where fitted generators and changed images lie that several runs share; under a lock each."""
+    pictures: Path
+    """Where pictures of images go that the run keeps. They stay in its directory where the data
+    set's terms are restricted."""
     log: logging.Logger
     task: Task
     train: Split
@@ -123,11 +126,13 @@ class Method:
     patience: int = 4
     """Epochs without a better validation macro AUC before training stops."""
     operating_point: str = "specificity:0.80"
-    """How thresholds are fitted on validation: specificity:X, sensitivity:X or youden."""
+    """How thresholds are fitted on validation: specificity:X, sensitivity:X, youden or balanced."""
 
     registered_name: ClassVar[str] = ""
     unaccounted: ClassVar[str] = ""
     """Why private training cannot account for what the method does to its data; empty if it can."""
+    smallest: ClassVar[Mapping[str, Any]] = {}
+    """Fields of its own with which it runs in seconds; for tests, which need no good result."""
 
     def __post_init__(self) -> None:
         at_least = {"image_size": 32, "epochs": 1, "batch_size": 2, "patience": 1}
@@ -165,6 +170,13 @@ class Method:
     def skip(self, task: Task) -> str | None:
         """Why the method cannot run on this task, as a sentence, or None."""
         return None
+
+    def content(self) -> tuple[str, ...]:
+        """Digests of what its fields name outside the data set; part of the key of a run."""
+        return ()
+
+    def check(self, folds: Folds) -> None:
+        """Raise ValueError where what its fields name must not meet these folds; before a run."""
 
     def view(self, split: Split, ctx: Context) -> Split:
         """1. How any split is seen, in training and in testing (anonymised images)."""

@@ -52,6 +52,8 @@ def _joined(names: list[str], parts: list[type[Method]]) -> type[Method]:
         "__doc__": "Stages of " + ", ".join(names) + " together.",
         "__module__": __name__,
         "__annotations__": {},
+        "smallest": {k: v for part in parts for k, v in part.smallest.items()},
+        "content": lambda self: tuple(d for part in parts for d in part.content(self)),
         "skip": lambda self, task: _first_reason(parts, self, task),
         "attributes_at_test": lambda self, task: _attributes(parts, self, task),
         "__reduce__": lambda self: (_restore, (name, dataclasses.asdict(self))),

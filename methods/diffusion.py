@@ -108,27 +108,14 @@ class Denoiser(nn.Module):
     deviation: Tensor
 
     def __init__(self, config: Diffusion, conditions: int, *, inpaint: bool = False) -> None:
-        from diffusers import UNet2DModel
-
         super().__init__()
         if conditions < 1:
             raise ValueError(f"a denoiser needs at least one condition, but got {conditions}")
         self.config, self.conditions, self.inpaint = config, conditions, inpaint
         self.factor = config.image_size // GRID
         channels, width = self.factor**2, config.width
-        self.unet: Any = UNet2DModel(
-            sample_size=GRID,
-            in_channels=channels * (3 if inpaint else 1),
-            out_channels=channels,
-            block_out_channels=(width, 2 * width, 2 * width),
-            down_block_types=("DownBlock2D",) * 3,
-            up_block_types=("UpBlock2D",) * 3,
-            layers_per_block=1,
-            norm_num_groups=8,
-            attention_head_dim=16,
-            class_embed_type="identity",
-        )
-        nn.init.zeros_(self.unet.get_submodule("conv_out").weight)
+        self.unet = _unet(channels * (3 if inpaint else 1), channels, width)
+        nn.init.zeros_(self.unet.conv_out.weight)
         embedded = 4 * width
         self.embed = nn.Sequential(
             nn.Linear(conditions, embedded), nn.SiLU(), nn.Linear(embedded, embedded)
@@ -237,7 +224,6 @@ def sample(
     seed: int,
     known: np.ndarray | None = None,
     keep: np.ndarray | None = None,
-    first: int = 0,
     numbers: Sequence[int] | None = None,
     log: logging.Logger | None = None,
 ) -> np.ndarray:
@@ -245,7 +231,7 @@ def sample(
 
     With images `known` uint8 `(n, s, s)` and `keep` bool `(n, s, s)` everything but the kept pixels
     is drawn anew; the kept ones are those of `known`, bit by bit. Row i depends on `seed`, on the
-    number `first + i`, or `numbers[i]` if given, and on its own condition alone.
+    number i, or `numbers[i]` if given, and on its own condition alone.
 
     Raises:
         ValueError: shapes do not fit, or a denoiser of one kind is used as the other.
@@ -260,7 +246,7 @@ def sample(
     for rows in _chunks(n):
         # The last chunk is filled up with its last row.
         filled = np.minimum(np.arange(rows[0], rows[0] + SAMPLED_TOGETHER), n - 1)
-        named = filled + first if numbers is None else [numbers[i] for i in filled]
+        named = filled if numbers is None else [numbers[i] for i in filled]
         noise = np.stack([_noise(seed, int(number), size) for number in named])
         part = None if known is None or keep is None else (known[filled], keep[filled])
         drawn = _solve(denoiser, conditions[filled], noise, part)
@@ -413,6 +399,25 @@ class _Training:
         if progress < WARM_UP:
             return progress / WARM_UP
         return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+
+
+def _unet(inputs: int, outputs: int, width: int) -> Any:
+    """A U-Net over 16 x 16, 8 x 8 and 4 x 4 positions, attentive at the last; it begins at zero."""
+    from diffusers import UNet2DModel
+
+    unet: Any = UNet2DModel(
+        sample_size=GRID,
+        in_channels=inputs,
+        out_channels=outputs,
+        block_out_channels=(width, 2 * width, 2 * width),
+        down_block_types=("DownBlock2D",) * 3,
+        up_block_types=("UpBlock2D",) * 3,
+        layers_per_block=1,
+        norm_num_groups=8,
+        attention_head_dim=16,
+        class_embed_type="identity",
+    )
+    return unet
 
 
 def _solve(

@@ -194,6 +194,7 @@ class _Run:
             device=plan.device,
             workdir=self.directory.workdir(part),
             shared=cache_dir() / "fitted",
+            pictures=self.directory.path / "pictures",
             log=self.log,
             task=self.prepared.task,
             train=folds.train,

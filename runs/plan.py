@@ -148,6 +148,7 @@ class Plan:
         kept["device"] = self.device.split(":")[0]
         # By content: a file of the same name may hold other weights tomorrow.
         kept["weights"] = [_content(Path(self.method.weights))] if self.method.weights else []
+        kept["content"] = list(self.method.content())
         if self.from_run:
             kept["from_run"] = [_content(f) for f in sorted(self.from_run.path.glob("weights*"))]
         return kept

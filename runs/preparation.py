@@ -165,6 +165,8 @@ def prepare_run(
     if plan.from_run:
         _check_unseen(plan, plan.from_run, split(plan, table))
     data = loaded or load_data(plan, table, progress)
+    for part in data.folds:
+        plan.method.check(part)
     source_digest = _short(*(p.read_text() for p in _sources(plan)))
     test = sorted({p for f in data.folds for p in f.test.patients})
     notes = []

@@ -98,6 +98,7 @@ def ctx(tmp_path: Path, task: Task, folds: Folds) -> Context:
         device="cpu",
         workdir=workdir,
         shared=tmp_path / "shared",
+        pictures=tmp_path / "pictures",
         log=quiet_logger(),
         task=task,
         train=folds.train,

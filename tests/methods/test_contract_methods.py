@@ -22,7 +22,8 @@ SMALL: dict[str, Any] = {"image_size": 32, "epochs": 2, "batch_size": 32}
 
 
 def small(name: str) -> Method:
-    method: Method = METHODS.get(name)(**SMALL)
+    kind: type[Method] = METHODS.get(name)
+    method: Method = kind(**SMALL | dict(kind.smallest))
     return method
 
 
