@@ -18,7 +18,7 @@ import pandas as pd
 from datasets.decode import DECODER
 from datasets.shards import INDEX, Index, Progress, folder_of, jobs, make_all, usable_cores
 from datasets.sources import Fault, Source, find_sources, hexdigest
-from datasets.split import Split
+from datasets.split import IMAGE_ROOT, Split
 
 SIZES = (32, 1024)
 """Smallest and largest side in pixels."""
@@ -108,6 +108,19 @@ def open_images(split: Split, size: int) -> Images:
         ValueError: an image is missing or unreadable.
     """
     _check_size(size)
+    if IMAGE_ROOT not in split.frame:
+        return _open_below(split, size)
+    roots = split.frame[IMAGE_ROOT].fillna("").astype(str)
+    rows, parts = [], []
+    for root, indices in roots.groupby(roots, sort=False).indices.items():
+        part = split.with_frame(split.frame.iloc[indices])
+        rows.append(indices)
+        parts.append(_open_below(replace(part, root=Path(root)) if root else part, size))
+    return _joined(rows, parts, size)
+
+
+def _open_below(split: Split, size: int) -> Images:
+    """The images of a split that all lie below its root."""
     codes, paths = pd.factorize(_paths(split))
     sources, faults = find_sources(split.root, paths, cache_dir())
     if not faults:
@@ -121,6 +134,19 @@ def open_images(split: Split, size: int) -> Images:
         stack=images.stack[codes],
         row=images.row[codes],
         digests=images.digests[codes],
+    )
+
+
+def _joined(rows: Sequence[np.ndarray], parts: Sequence[Images], size: int) -> Images:
+    """Images of several roots as one, each part at its positions `rows` of the whole."""
+    before = np.cumsum([0, *(len(part.stacks) for part in parts)])
+    back = np.argsort(np.concatenate(rows), kind="stable")
+    return Images(
+        size=size,
+        stacks=tuple(stack for part in parts for stack in part.stacks),
+        stack=np.concatenate([p.stack + b for p, b in zip(parts, before, strict=False)])[back],
+        row=np.concatenate([p.row for p in parts])[back],
+        digests=np.concatenate([p.digests for p in parts])[back],
     )
 
 

@@ -13,6 +13,9 @@ ORIGINS = ("real", "simulated", "synthetic", "anonymised")
 KEY_COLUMNS = ("image_id", "patient_id", "path", "origin")
 TRUE = "true:"
 """Prefix of a column with the simulated true label of a finding."""
+IMAGE_ROOT = "image_root"
+"""Column that names another folder than `Split.root` for the rows whose images lie there; blank
+for the others. Methods that add images write it; tables of data sets do not have it."""
 
 
 @dataclass(frozen=True)

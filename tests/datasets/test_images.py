@@ -314,3 +314,28 @@ def test_digest_tells_order_size_and_repetition(root: Path) -> None:
         for paths, size in [([a, b], 32), ([b, a], 32), ([a, b], 48), ([a, b, b], 32)]
     }
     assert len(digests) == 4
+
+
+# Several roots.
+
+
+def test_rows_may_lie_below_a_root_of_their_own(root: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    own, added = paint(root, (10, 20)), paint(other, (200, 210, 220))
+    np.save(other / "stack.npy", np.full((2, SIZE, SIZE), 99, np.uint8))
+    mixed = split(root, [own[0], added[2], "stack.npy#1", own[1], added[0]])
+    frame = mixed.frame.assign(image_root=["", str(other), str(other), "", str(other)])
+    pixels = open_images(mixed.with_frame(frame), SIZE).take()
+    assert [int(np.median(p)) for p in pixels] == [10, 220, 99, 20, 200]
+
+
+def test_rows_below_another_root_must_not_lead_outside_it(root: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (secret,) = paint(root, (10,))
+    (other / "link.png").symlink_to(root / secret)
+    mixed = split(root, [secret, "link.png"])
+    mixed = mixed.with_frame(mixed.frame.assign(image_root=["", str(other)]))
+    with pytest.raises(ValueError, match="a link leads outside"):
+        open_images(mixed, SIZE)
