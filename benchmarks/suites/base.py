@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
-from registry import SUITES, unknown
+from registry import SUITES, UnknownName, unknown
 
 T = TypeVar("T")
 Fields = Mapping[str, Any]
@@ -59,6 +60,11 @@ class Arm:
         """The label, or the method with its fields."""
         own = " ".join(f"{key}={value}" for key, value in self.set.items())
         return self.label or f"{self.method} {own}".strip()
+
+    @property
+    def slug(self) -> str:
+        """The name as part of a file name."""
+        return re.sub(r"[^a-z0-9.+]+", "-", self.name.lower()).strip("-")
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,8 @@ class Suite:
         ):
             if not items:
                 raise ValueError(f"{kind} must not be empty, but suite {self.name!r} has none")
-        _once("label of an arm", [arm.name for arm in self.arms])
+        # By file name: labels that differ in signs alone would share a log.
+        _once("label of an arm", [arm.slug for arm in self.arms])
         _once("data set", [data.name for data in self.datasets])
         _once("seed", self.seeds)
         methods = {part for arm in self.arms for part in arm.method.split(JOIN)}
@@ -132,9 +139,13 @@ class Suite:
         Raises:
             UnknownName: there is none of this name.
         """
+        return self.budgets[self.budget_name(name)]
+
+    def budget_name(self, name: str = "") -> str:
+        """`name`, or the name of the first budget; raises as `budget` does."""
         if name and name not in self.budgets:
             raise unknown(f"budget of suite {self.name}", name, self.budgets)
-        return self.budgets[name or next(iter(self.budgets))]
+        return name or next(iter(self.budgets))
 
     def seeds_of(self, budget: Budget) -> tuple[int, ...]:
         """The seeds that a budget runs."""
@@ -199,6 +210,8 @@ def read(path: Path) -> Suite:
         held = {"name": path.stem.lower().replace("_", "-"), "description": ""} | held
     try:
         return _record(Suite, held, "")
+    except UnknownName as error:
+        raise UnknownName(f"{path}: {error}") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
