@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from datasets.phantom_cohort import FINDINGS, LESIONS, Cohort, make_cohort
-from datasets.phantom_pictures import contact_sheet, outlined, save
+from datasets.phantom_pictures import contact_sheet, outlined
 from datasets.phantom_population import Population, write_recipe
 from datasets.phantom_render import regions, render_population, render_rows
+from datasets.pictures import save
 
 DRAWN = (*LESIONS, "Support Devices")
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from datasets.phantom_render import Regions
+from datasets.pictures import captioned, sheet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 CAPTION = "SIMULATED"
-_STRIP = 0.09
-"""Height of the caption as a share of the picture's width."""
 _LUNG, _FINDING, _BOX = (0, 190, 200), (235, 40, 40), (240, 200, 0)
 
 
@@ -28,26 +26,11 @@ def caption(image: np.ndarray | Image, text: str = CAPTION) -> Image:
     Raises:
         ValueError: `text` does not contain "SIMULATED".
     """
-    from PIL import Image as Images
-    from PIL import ImageDraw, ImageFont
-
     if CAPTION not in text:
         raise ValueError(
             f"the caption of a phantom must contain {CAPTION!r}, but got {text!r}; add the word"
         )
-    picture = Images.fromarray(image) if isinstance(image, np.ndarray) else image
-    picture = picture.convert("RGB")
-    height = max(12, round(_STRIP * picture.width))
-    font = ImageFont.load_default(size=0.72 * height)
-    full = Images.new("RGB", (picture.width, picture.height + height), (255, 255, 255))
-    full.paste(picture, (0, 0))
-    pen = ImageDraw.Draw(full)
-    middle = (picture.width / 2, picture.height + height / 2)
-    wide = pen.textlength(text, font=font)
-    if wide > picture.width:
-        font = ImageFont.load_default(size=0.72 * height * picture.width / wide)
-    pen.text(middle, text, fill=(160, 0, 0), font=font, anchor="mm")
-    return full
+    return captioned(image, text)
 
 
 def contact_sheet(images: np.ndarray, *, columns: int = 8, titles: Sequence[str] = ()) -> Image:
@@ -56,23 +39,13 @@ def contact_sheet(images: np.ndarray, *, columns: int = 8, titles: Sequence[str]
     Raises:
         ValueError: no picture is given, or another number of titles than pictures.
     """
-    from PIL import Image as Images
-
     if not len(images) or (titles and len(titles) != len(images)):
         raise ValueError(
             f"a contact sheet must have pictures and one title for each, but got {len(images)} "
             f"pictures and {len(titles)} titles; give as many titles as pictures, or none"
         )
     texts = [f"{CAPTION} · {title}" for title in titles] or [CAPTION] * len(images)
-    cells = [caption(image, text) for image, text in zip(images, texts, strict=True)]
-    gap, (width, height) = 3, cells[0].size
-    columns = min(columns, len(cells))
-    rows = -(-len(cells) // columns)
-    sheet = Images.new("RGB", (columns * (width + gap), rows * (height + gap)), (255, 255, 255))
-    for number, cell in enumerate(cells):
-        row, column = divmod(number, columns)
-        sheet.paste(cell, (column * (width + gap), row * (height + gap)))
-    return sheet
+    return sheet(images, texts, columns=columns)
 
 
 def outlined(images: np.ndarray, where: Regions, findings: Sequence[str]) -> np.ndarray:
@@ -99,9 +72,3 @@ def _border(mask: np.ndarray) -> np.ndarray:
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     border: np.ndarray = mask & ~inner
     return border
-
-
-def save(picture: Image, path: Path) -> None:
-    """Write a picture as PNG, making its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, optimize=True)
