@@ -37,4 +37,4 @@ class GroupThresholds(Method):
     def decide(self, val: Predictions) -> Rule:
         """Thresholds per group and finding."""
         attribute = self.attribute or val.attributes[0]
-        return fit_rule(val, self.operating_point, attribute=attribute)
+        return fit_rule(val, self.operating_point, (attribute,))

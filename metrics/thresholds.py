@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
+import pandas as pd
 
 from metrics.cells import MINIMUM_PATIENTS
 from metrics.predictions import Predictions
@@ -16,6 +18,8 @@ from registry import unknown
 
 VALIDATION = "val"
 """The only fold that thresholds may be fitted on."""
+AND = " & "
+"""Joins the names of several attributes, and of their groups, where a threshold is stored."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +27,10 @@ class Threshold:
     """The smallest logit that is decided positive, and what it was fitted on.
 
     `rule` is the operating point as written, `fold` the fold it was fitted on. `group` is a group
-    of `attribute`, or "all". `positives` and `negatives` count patients of that group. `achieved`
-    is what the operating point asks for, measured on the images it was fitted on: specificity,
-    sensitivity, or Youden's J.
+    of `attribute`, or "all"; with several attributes both are joined, as in "race & sex" and
+    "B & Female". `positives` and `negatives` count patients of that group. `achieved` is what the
+    operating point asks for, measured on the images it was fitted on: specificity, sensitivity,
+    Youden's J, or |TPR - TNR|.
 
     Raises:
         ValueError: the value is NaN without a note that says why.
@@ -52,10 +57,10 @@ class Threshold:
 
 @dataclass(frozen=True)
 class Rule:
-    """Thresholds for every finding: one for everybody, or one per group of `attribute`."""
+    """Thresholds for every finding: one for everybody, or one per joint group of `attributes`."""
 
     thresholds: tuple[Threshold, ...]
-    attribute: str = ""
+    attributes: tuple[str, ...] = ()
 
     def apply(self, predictions: Predictions) -> Predictions:
         """The predictions with decisions: 1 where logit >= threshold, NaN where there is none.
@@ -64,10 +69,7 @@ class Rule:
             ValueError: a finding or group of the predictions has no threshold in this rule.
         """
         limit = {(t.finding, t.group): t.value for t in self.thresholds}
-        if self.attribute:
-            group = predictions.frame[self.attribute].astype(str).to_numpy()
-        else:
-            group = np.full(len(predictions), ALL)
+        group = _joint_groups(predictions.frame, self.attributes)
         # float64: a threshold lies on a float32 logit, which float64 represents exactly.
         logits = predictions.logits().astype(np.float64)
         cut = np.empty(logits.shape)
@@ -76,8 +78,9 @@ class Rule:
                 if (finding, name) not in limit:
                     raise ValueError(
                         f"a rule must cover every finding and group it is applied to, but "
-                        f"{finding!r} has no threshold for {self.attribute or 'everybody'}: "
-                        f"{name!r}; fit it with the same findings and frozen groups"
+                        f"{finding!r} has no threshold for "
+                        f"{AND.join(self.attributes) or 'everybody'}: {name!r}; "
+                        "fit it with the same findings and frozen groups"
                     )
                 cut[group == name, j] = limit[finding, name]
         decisions = np.where(np.isnan(cut), np.nan, logits >= cut).astype(np.float32)
@@ -85,24 +88,26 @@ class Rule:
 
 
 def fit_rule(
-    val: Predictions, operating_point: str = "specificity:0.80", attribute: str = ""
+    val: Predictions, operating_point: str = "specificity:0.80", attributes: Sequence[str] = ()
 ) -> Rule:
     """Thresholds that reach an operating point on validation patients, against recorded labels.
 
-    `operating_point` is "specificity:X", "sensitivity:X" (0 < X < 1) or "youden". With `attribute`
-    each group gets its own threshold if it has at least 30 positive and 30 negative patients, and
-    else the threshold of everybody, with a note.
+    `operating_point` is "specificity:X", "sensitivity:X" (0 < X < 1), "youden" or "balanced". With
+    `attributes` each joint group of them gets its own threshold if it has at least 30 positive and
+    30 negative patients, and else the threshold of everybody, with a note.
 
     Specificity X: the ceil(X (n0 + 1))-th smallest logit of the n0 negative images. Sensitivity X:
     the floor((1 - X)(n1 + 1))-th smallest of the n1 positive images. Both hold on average for new
-    images in any finite sample. Youden: the logit with the largest TPR - FPR, the highest at a tie.
+    images in any finite sample. Youden: the logit with the largest TPR - FPR; balanced: the logit
+    with the smallest |TPR - TNR|; the highest at a tie.
 
     Raises:
         ValueError: the predictions are not of fold "val", or the operating point is misspelt.
         UnknownName: the predictions have no such attribute.
 
     Source: Vovk, Gammerman & Shafer, Algorithmic Learning in a Random World, 2005, ch. 2 (order
-    statistics); Youden, Cancer 1950;3:32–35.
+    statistics); Youden, Cancer 1950;3:32–35; Gao, Hao & Zhou, FairREAD, 2024 (arXiv 2412.16373;
+    the subgroup thresholds with the smallest gap).
     """
     if val.fold != VALIDATION:
         raise ValueError(
@@ -110,21 +115,30 @@ def fit_rule(
             f"{val.fold!r}; pass those of fold {VALIDATION!r}"
         )
     choose = parse_operating_point(operating_point)
-    if attribute and attribute not in val.attributes:
-        raise unknown("attribute", attribute, val.attributes)
+    for attribute in attributes:
+        if attribute not in val.attributes:
+            raise unknown("attribute", attribute, val.attributes)
     logits, labels, patients = val.logits(), val.labels(), val.patient_codes()[0]
+    joint = _joint_groups(val.frame, attributes)
     thresholds: list[Threshold] = []
     for j, finding in enumerate(val.findings):
         images = _Images(logits[:, j], labels[:, j], patients)
         everybody = _fit(images, finding, operating_point, choose)
-        if not attribute:
+        if not attributes:
             thresholds.append(everybody)
             continue
-        column = val.frame[attribute].astype(str).to_numpy()
-        for group in val.groups[attribute]:
-            inside = images.where(column == group)
-            thresholds.append(_fit_group(inside, everybody, attribute, group, choose))
-    return Rule(tuple(thresholds), attribute)
+        for group in map(AND.join, product(*(val.groups[a] for a in attributes))):
+            inside = images.where(joint == group)
+            thresholds.append(_fit_group(inside, everybody, AND.join(attributes), group, choose))
+    return Rule(tuple(thresholds), tuple(attributes))
+
+
+def _joint_groups(frame: pd.DataFrame, attributes: Sequence[str]) -> np.ndarray:
+    """The name of each row's joint group `(n,)`; "all" without attributes."""
+    if not attributes:
+        return np.full(len(frame), ALL, dtype=object)
+    columns = [frame[a].astype(str) for a in attributes]
+    return np.array([AND.join(groups) for groups in zip(*columns, strict=True)], dtype=object)
 
 
 @dataclass(frozen=True)
@@ -189,8 +203,8 @@ def parse_operating_point(text: str) -> Chooser:
         ValueError: it is misspelt, or its target does not lie in (0, 1).
     """
     kind, _, number = text.partition(":")
-    if kind == "youden" and not number:
-        return _youden
+    if text in NAMED:
+        return NAMED[text]
     try:
         target = Fraction(number.strip())
     except (ValueError, ZeroDivisionError):
@@ -198,7 +212,8 @@ def parse_operating_point(text: str) -> Chooser:
     if kind not in ("specificity", "sensitivity") or not 0 < target < 1:
         raise ValueError(
             "an operating point must be 'specificity:X' or 'sensitivity:X' with 0 < X < 1, or "
-            f"'youden', but got {text!r}; write for example 'specificity:0.80'"
+            f"{' or '.join(map(repr, NAMED))}, but got {text!r}; "
+            "write for example 'specificity:0.80'"
         )
     if kind == "specificity":
         return lambda images: _specificity(images, target)
@@ -225,15 +240,38 @@ def _sensitivity(images: _Images, target: Fraction) -> Choice:
 
 
 def _youden(images: _Images) -> Choice:
+    return _along_the_curve(images, lambda hits, rejections, pairs: hits + rejections - pairs)
+
+
+def _balanced(images: _Images) -> Choice:
+    value, achieved, note = _along_the_curve(
+        images, lambda hits, rejections, pairs: -np.abs(hits - rejections)
+    )
+    return value, abs(achieved), note
+
+
+def _along_the_curve(
+    images: _Images, quality: Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+) -> Choice:
+    """The logit with the largest quality, the highest at a tie.
+
+    `quality` sees TPR and TNR, both times positives x negatives: as integers, equal qualities tie.
+    """
     positives, negatives = images.of(1), images.of(0)
     if not len(positives) or not len(negatives):
         missing = "negative" if len(positives) else "positive"
         return math.nan, math.nan, f"no {missing} validation image"
     values = np.unique(np.concatenate([positives, negatives]))[::-1]
-    sensitivity = 1 - np.searchsorted(positives, values, "left") / len(positives)
-    false_alarms = 1 - np.searchsorted(negatives, values, "left") / len(negatives)
-    best = int((sensitivity - false_alarms).argmax())
-    return float(values[best]), float(sensitivity[best] - false_alarms[best]), ""
+    hits = len(positives) - np.searchsorted(positives, values, "left")
+    rejections = np.searchsorted(negatives, values, "left")
+    pairs = len(positives) * len(negatives)
+    qualities = quality(hits * len(negatives), rejections * len(positives), pairs)
+    best = int(qualities.argmax())
+    return float(values[best]), float(qualities[best] / pairs), ""
+
+
+NAMED: Mapping[str, Chooser] = {"youden": _youden, "balanced": _balanced}
+"""Operating points that need no number."""
 
 
 def _too_few(kind: str, count: int, target: Fraction) -> str:

@@ -28,7 +28,7 @@ def test_a_combination_runs_the_stages_of_all_its_parts(folds: Folds, ctx: Conte
     counts = rows.frame["race"].astype(str).value_counts()
     assert counts.nunique() == 1  # all cells as large as the largest
     predictor, _ = fit(method, folds, ctx)
-    assert predictor.rule is not None and predictor.rule.attribute == "race"
+    assert predictor.rule is not None and predictor.rule.attributes == ("race",)
 
 
 def test_a_combination_equals_its_only_acting_part(folds: Folds, ctx: Context) -> None:

@@ -81,7 +81,7 @@ def test_test_predictions_are_refused(make_table: Make) -> None:
 
 @pytest.mark.parametrize(
     "text", ["specifity:0.8", "specificity", "specificity:", "specificity:80", "sensitivity:x",
-             "specificity:1", "specificity:0", "youden:0.5", "", "specificity:nan"],
+             "specificity:1", "specificity:0", "youden:0.5", "", "specificity:nan", "balanced:0.5"],
 )  # fmt: skip
 def test_misspelt_operating_points_are_refused(make_table: Make, text: str) -> None:
     with pytest.raises(ValueError, match="specificity:X"):
@@ -90,7 +90,39 @@ def test_misspelt_operating_points_are_refused(make_table: Make, text: str) -> N
 
 def test_unknown_attribute_is_refused(make_table: Make) -> None:
     with pytest.raises(KeyError, match="sex"):
-        fit_rule(validation(make_table, [0], [1]), attribute="sex")
+        fit_rule(validation(make_table, [0], [1]), attributes=["sex"])
+
+
+def test_youden_ties_are_exact(make_table: Make) -> None:
+    # At 3: TPR 1/3, FPR 0. At 2: TPR 2/3, FPR 1/3. In floating point 2/3 - 1/3 != 1/3 may hold.
+    val = validation(make_table, [0, 1, 2], [1, 2, 3])
+    assert fit_rule(val, "youden").thresholds[0].value == 3
+
+
+def test_balanced_takes_the_smallest_difference_of_sensitivity_and_specificity(
+    make_table: Make,
+) -> None:
+    # At 4: TPR 3/4, TNR 3/5. At 5: TPR 2/4, TNR 4/5. At 3: TPR 3/4, TNR 2/5. So 4, with .15.
+    val = validation(make_table, [1, 2, 3, 4, 8], [2, 4, 6, 9])
+    threshold = fit_rule(val, "balanced").thresholds[0]
+    assert threshold.value == 4
+    assert threshold.achieved == pytest.approx(0.15)
+    assert (threshold.rule, threshold.positives, threshold.negatives) == ("balanced", 4, 5)
+
+
+def test_balanced_counts_a_logit_on_the_threshold_as_positive(make_table: Make) -> None:
+    # All images tie: at 1 all are positive, TPR 1 and TNR 0; there is no other threshold.
+    threshold = fit_rule(validation(make_table, [1, 1], [1, 1]), "balanced").thresholds[0]
+    assert (threshold.value, threshold.achieved) == (1, 1)
+
+
+def test_balanced_takes_the_highest_threshold_at_a_tie(make_table: Make) -> None:
+    # Separable: at 5 and at 3 (the lowest positive and the highest negative, 3 < t <= 5) only 5
+    # has TPR 1 and TNR 1; at 7 TPR 1/2, TNR 1; at 3 TPR 1, TNR 1/2: the gap of 5 is 0 alone.
+    val = validation(make_table, [1, 3], [5, 7])
+    assert fit_rule(val, "balanced").thresholds[0].value == 5
+    # One of each in reverse: at 5 TPR 0 and TNR 0, gap 0, and at 1 TPR 1 and TNR 0, gap 1.
+    assert fit_rule(validation(make_table, [5], [1]), "balanced").thresholds[0].value == 5
 
 
 @pytest.mark.parametrize(
@@ -100,6 +132,8 @@ def test_unknown_attribute_is_refused(make_table: Make) -> None:
         ("sensitivity:0.80", [1.0, 2.0], [], "no positive validation image"),
         ("youden", [1.0, 2.0], [], "no positive validation image"),
         ("youden", [], [1.0, 2.0], "no negative validation image"),
+        ("balanced", [], [1.0, 2.0], "no negative validation image"),
+        ("balanced", [1.0, 2.0], [], "no positive validation image"),
         ("specificity:0.95", [1.0, 2.0], [3.0], "2 negative validation images are too few"),
         ("sensitivity:0.95", [1.0], [2.0, 3.0], "2 positive validation images are too few"),
     ],
@@ -130,14 +164,14 @@ def grouped(make_table: Make, in_small_group: int) -> Predictions:
 
 
 def test_each_group_gets_its_own_threshold(make_table: Make) -> None:
-    rule = fit_rule(grouped(make_table, 30), "specificity:0.5", attribute="sex")
+    rule = fit_rule(grouped(make_table, 30), "specificity:0.5", attributes=["sex"])
     # A: ceil(.5 * 41) = 21st of 1..40; B: ceil(.5 * 31) = 16th of 101..130.
     assert [(t.group, t.value, t.note) for t in rule.thresholds] == [("A", 21, ""), ("B", 116, "")]
 
 
 def test_a_small_group_gets_the_threshold_of_everybody_with_a_note(make_table: Make) -> None:
     val = grouped(make_table, 29)
-    rule = fit_rule(val, "specificity:0.5", attribute="sex")
+    rule = fit_rule(val, "specificity:0.5", attributes=["sex"])
     everybody = fit_rule(val, "specificity:0.5").thresholds[0]
     small = rule.thresholds[1]
     assert small.value == everybody.value
@@ -148,16 +182,72 @@ def test_a_small_group_gets_the_threshold_of_everybody_with_a_note(make_table: M
 def test_group_thresholds_are_applied_to_their_group(make_table: Make) -> None:
     rule = Rule(
         (Threshold("Edema", 0, "youden", group="A"), Threshold("Edema", 2, "youden", group="B")),
-        attribute="sex",
+        attributes=("sex",),
     )
     test = make_table(list("abcd"), [1, 1, -1, 3], [0, 0, 0, 1], sex=["A", "B", "A", "B"])
     assert rule.apply(test).decisions()[:, 0].tolist() == [1, 0, 0, 1]
 
 
 def test_a_group_without_threshold_is_refused(make_table: Make) -> None:
-    rule = Rule((Threshold("Edema", 0, "youden", group="A"),), attribute="sex")
+    rule = Rule((Threshold("Edema", 0, "youden", group="A"),), attributes=("sex",))
     with pytest.raises(ValueError, match="'Edema' has no threshold for sex: 'B'"):
         rule.apply(make_table(["a", "b"], [1, 2], [0, 1], sex=["A", "B"]))
+
+
+def crossed(make_table: Make, sizes: dict[tuple[str, str], int]) -> Predictions:
+    """Joint groups of race and sex; the i-th holds negatives and positives on 100 i + 1, 2, …"""
+    logits: list[float] = []
+    labels: list[float] = []
+    race: list[str] = []
+    sex: list[str] = []
+    for number, ((r, s), size) in enumerate(sizes.items()):
+        logits += [100.0 * number + i for i in range(1, size + 1)] * 2
+        labels += [0.0] * size + [1.0] * size
+        race += [r] * (2 * size)
+        sex += [s] * (2 * size)
+    names = [f"p{i}" for i in range(len(logits))]
+    return make_table(names, logits, labels, fold="val", race=race, sex=sex)
+
+
+SIZES = {("A", "F"): 40, ("A", "M"): 30, ("B", "F"): 35, ("B", "M"): 29}
+
+
+def test_each_joint_group_gets_its_own_threshold(make_table: Make) -> None:
+    rule = fit_rule(crossed(make_table, SIZES), "specificity:0.5", attributes=["race", "sex"])
+    assert rule.attributes == ("race", "sex")
+    assert {t.attribute for t in rule.thresholds} == {"race & sex"}
+    values = {t.group: t.value for t in rule.thresholds}
+    # ceil(.5 * 41) = 21st of 40; ceil(.5 * 31) = 16th of 30; ceil(.5 * 36) = 18th of 35.
+    assert (values["A & F"], values["A & M"], values["B & F"]) == (21, 116, 218)
+
+
+def test_a_small_joint_group_gets_the_threshold_of_everybody(make_table: Make) -> None:
+    val = crossed(make_table, SIZES)
+    small = fit_rule(val, "specificity:0.5", attributes=["race", "sex"]).thresholds[3]
+    assert (small.group, small.positives, small.negatives) == ("B & M", 29, 29)
+    assert small.value == fit_rule(val, "specificity:0.5").thresholds[0].value
+    assert "threshold of everybody: the group has 29 positive" in small.note
+
+
+def test_a_joint_group_without_validation_patients_gets_the_threshold_of_everybody(
+    make_table: Make,
+) -> None:
+    val = crossed(make_table, {("A", "F"): 40, ("B", "M"): 40})
+    rule = fit_rule(val, "balanced", attributes=["race", "sex"])
+    empty = {t.group: t for t in rule.thresholds}["B & F"]
+    assert (empty.positives, empty.negatives) == (0, 0)
+    assert empty.value == fit_rule(val, "balanced").thresholds[0].value
+
+
+def test_joint_thresholds_are_applied_to_their_joint_group(make_table: Make) -> None:
+    val = crossed(make_table, SIZES)
+    rule = fit_rule(val, "specificity:0.5", attributes=["race", "sex"])
+    logits = [20.0, 21.0, 115.0, 116.0, 217.0, 218.0]
+    test = make_table(
+        list("abcdef"), logits, [0, 1] * 3, race=list("AAAABB"), sex=list("FFMMFF")
+    )  # fmt: skip
+    test = replace(test, groups=val.groups)
+    assert rule.apply(test).decisions()[:, 0].tolist() == [0, 1] * 3
 
 
 def test_undefined_threshold_without_a_note_is_refused() -> None:
