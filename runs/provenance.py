@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -10,6 +11,9 @@ import pandas as pd
 import torch
 
 import options
+from datasets.base import ChestXrayDataset
+from datasets.split import Folds
+from methods.base import Task
 from runs.plan import Plan
 from runs.preparation import Prepared
 from tracking.rundir import RunRecord
@@ -42,7 +46,7 @@ def first_record(prepared: Prepared) -> RunRecord:
         split_digest=prepared.split_digest,
         test_digest=prepared.test_digest,
         source_digest=prepared.source_digest,
-        primary_contrasts=_primary_contrasts(prepared),
+        primary_contrasts=primary_contrasts(dataset, prepared.task, prepared.folds),
         attributes_at_test=list(method.attributes_at_test(prepared.task)),
         released=method.released,
         operating_point=method.operating_point,
@@ -104,12 +108,14 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _primary_contrasts(prepared: Prepared) -> dict[str, str]:
+def primary_contrasts(
+    dataset: ChestXrayDataset, task: Task, folds: Sequence[Folds]
+) -> dict[str, str]:
     """The one contrast per attribute that stands on the leaderboard, chosen before any result."""
     chosen = {}
-    val = pd.concat([f.val.frame for f in prepared.folds])
-    for attribute in prepared.task.attributes:
-        pair = prepared.plan.dataset.primary_contrasts.get(attribute)
+    val = pd.concat([f.val.frame for f in folds])
+    for attribute in task.attributes:
+        pair = dataset.primary_contrasts.get(attribute)
         if pair is None:
             patients = val.drop_duplicates("patient_id")[attribute].astype(str).value_counts()
             by_size = sorted(patients.index, key=lambda g: (-patients[g], g))
@@ -117,7 +123,7 @@ def _primary_contrasts(prepared: Prepared) -> dict[str, str]:
             if len(known) < 2:
                 continue
             # In the frozen order of groups, as contrasts are written.
-            order = prepared.task.groups[attribute].index
+            order = task.groups[attribute].index
             reference, group = sorted(known[:2], key=order)
             pair = (group, reference)
         chosen[attribute] = f"{pair[0]} - {pair[1]}"

@@ -27,6 +27,7 @@ log = logging.getLogger("trilemma")
 MAX_METRICS = 200
 EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 """So that MLflow's pages show columns of training rather than those of language models."""
+PARENT = "mlflow.parentRunId"
 PARAM_LENGTH = 6000
 """MLflow truncates longer parameters."""
 
@@ -80,14 +81,19 @@ class Store:
         params: Mapping[str, Any],
         lineage: tuple[str, str, str],
         run_id: str = "",
+        parent: str = "",
     ) -> str:
         """The id of a new run, or of one continued. `lineage`: name, digest, source of the data.
+
+        With `parent`, the id of a run, MLflow shows the run below that one.
 
         Continued is `run_id`, or a run with the same `key` tag that was cut off before anybody
         wrote its id down.
         """
         from mlflow.entities import Param, RunStatus
 
+        if parent:
+            tags = {**tags, PARENT: parent}
         with _reaching(self.uri):
             run_id = run_id if run_id and self._known(run_id) else self._cut_off(tags["key"])
             if run_id:

@@ -1,0 +1,329 @@
+"""`python -m benchmarks study`: search the fields of a method, then test what was found once."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from filelock import Timeout
+
+import options
+from runner import (
+    DONE,
+    FAILED,
+    USER_ERRORS,
+    Progress,
+    interrupted,
+    refuse,
+    terminal_log,
+    use_threads,
+)
+from runs.plan import Request, resolve
+
+if TYPE_CHECKING:
+    from benchmarks.study_report import Report, Rerun
+    from runs.goals import Goal
+    from runs.plan import Plan
+    from runs.study import Found, Range, Study
+    from tracking.store import Store
+
+REFERENCE = "erm"
+"""The method that gets the same budget, so that a gain is not that of having searched."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a study is asked for."""
+
+    request: Request
+    objectives: tuple[str, ...]
+    trials: int
+    final_seeds: int
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Seeds of the runs that are tested: none of them made a trial."""
+        first = int(self.request.seed) + 1
+        return tuple(range(first, first + self.final_seeds))
+
+    def of_reference(self) -> Asked:
+        """The same for ERM, with the fixed fields that ERM has too."""
+        from methods.base import Method
+
+        known = {f.name for f in dataclasses.fields(Method)}
+        kept = {name: value for name, value in self.request.set.items() if name in known}
+        return replace(self, request=replace(self.request, method=REFERENCE, set=kept))
+
+    def command(self, *, trials: int = 0) -> str:
+        """The command that asks for this, or for another number of trials."""
+        request = self.request
+        words = ["python", "-m", "benchmarks", "study"]
+        words += ["--method", request.method, "--dataset", request.dataset]
+        words += ["--objectives", ",".join(self.objectives), "--trials", str(trials or self.trials)]
+        for flag, fields in (("--set", request.set), ("--data", request.data)):
+            for name, value in fields.items():
+                words += [flag, f"{name}={value}"]
+        for field in dataclasses.fields(Request):
+            if field.name in ("method", "dataset", "set", "data", "plugins"):
+                continue
+            value = getattr(request, field.name)
+            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            if value and text != str(field.default):
+                words += [f"--{field.name.replace('_', '-')}", text]
+        for plugin in request.plugins:
+            words += ["--plugin", plugin]
+        if self.final_seeds != 3:
+            words += ["--final-seeds", str(self.final_seeds)]
+        return shlex.join(words)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of a study."""
+    parser.description = (
+        "Search the tunable fields of a method on validation patients, with Optuna; run the best "
+        "again with new seeds and score those once on test patients. ERM gets the same budget "
+        "first. The same command continues a study that was cut off; more --trials extend it."
+    )
+    what = parser.add_argument_group("what to search")
+    what.add_argument("--method", metavar="NAME", required=True)
+    what.add_argument("--dataset", metavar="NAME", required=True)
+    what.add_argument(
+        "--objectives", metavar="A,B", required=True,
+        help="metrics as metric[:attribute], such as auc,fnr_contrast:race",
+    )  # fmt: skip
+    what.add_argument("--trials", metavar="N", default="12", help="complete trials (12)")
+    what.add_argument("--seed", metavar="N", default="0", help="of the search and of trials (0)")
+    what.add_argument(
+        "--final-seeds", metavar="N", default="3", help="runs of each chosen trial (3)"
+    )
+    for flag, said in (("--set", "fix a field of the method"), ("--data", "set a data field")):
+        what.add_argument(
+            flag, action="append", metavar="FIELD=VALUE", default=[], help=f"{said} (repeatable)"
+        )
+    what.add_argument("--data-root", metavar="DIR", default="")
+    what.add_argument("--findings", metavar="A,B", default="")
+    what.add_argument("--attributes", metavar="A,B", default="")
+    what.add_argument("--plugin", action="append", metavar="FILE.py", default=[])
+    where = parser.add_argument_group("where and how")
+    where.add_argument("--output", metavar="DIR", default="")
+    where.add_argument("--tracking-uri", metavar="U", default="")
+    where.add_argument("--experiment", metavar="E", default="default")
+    where.add_argument("--device", metavar="D", default="auto")
+    where.add_argument("--threads", metavar="N", default="1")
+    where.add_argument("--on-bad-image", metavar="P", default="error")
+
+
+def main(given: argparse.Namespace) -> int:
+    """Search, test and report; the exit code."""
+    log = terminal_log()
+    try:
+        asked = requested(given)
+        studies = prepare(asked)
+        from tracking.store import Store
+
+        plan = studies[-1].prepared.plan
+        store = Store(plan.tracking_uri, plan.experiment)
+    except USER_ERRORS as error:
+        return refuse(error)
+    except KeyboardInterrupt:
+        return interrupted()
+    from runs.search import StudyFailed
+
+    try:
+        return carry_out(asked, studies, store, log)
+    except KeyboardInterrupt:
+        return interrupted()
+    except (*USER_ERRORS, StudyFailed) as error:
+        print("failed: " + " ".join(str(error).split()), file=sys.stderr)  # noqa: T201
+        return FAILED
+
+
+def requested(given: argparse.Namespace) -> Asked:
+    """What a command line asks for.
+
+    Raises:
+        ValueError: a number or an assignment breaks a rule.
+    """
+    numbers = {}
+    for name in ("trials", "final_seeds"):
+        flag, text = f"--{name.replace('_', '-')}", getattr(given, name)
+        if not text.isdigit() or not 1 <= int(text) <= 100_000:
+            raise ValueError(f"{flag} must be a whole number from 1 to 100000, but got {text!r}")
+        numbers[name] = int(text)
+    if "+" in given.seed or not given.seed.isdigit():
+        raise ValueError(f"--seed must be a whole number from 0, but got {given.seed!r}")
+    request = Request(
+        method=given.method,
+        set=options.assignments(given.set, "--set"),
+        dataset=given.dataset,
+        data=options.assignments(given.data, "--data"),
+        data_root=given.data_root,
+        seed=int(given.seed),
+        findings=_names(given.findings),
+        attributes=_names(given.attributes),
+        device=given.device,
+        threads=given.threads,
+        on_bad_image=given.on_bad_image,
+        experiment=given.experiment,
+        tracking_uri=given.tracking_uri,
+        output=given.output,
+        plugins=tuple(given.plugin),
+    )
+    return Asked(request, _names(given.objectives), **numbers)
+
+
+def prepare(asked: Asked) -> tuple[Study, ...]:
+    """The study of ERM, where the method is another, and that of the method. Nothing is stored.
+
+    Raises:
+        UnknownName, ValueError, FileNotFoundError: something breaks a rule.
+    """
+    from runs.preparation import prepare_run
+    from runs.study import Study
+
+    plan = resolve(asked.request)
+    use_threads(plan.threads)
+    several = [asked] if asked.request.method == REFERENCE else [asked.of_reference(), asked]
+    drafts = [_draft(one) for one in several]
+    if not drafts[-1].space:
+        raise ValueError(
+            f"a study needs a tunable field to search, but all of {asked.request.method!r} are "
+            "fixed by --set, or it has none; leave one free, or run it with runner.py"
+        )
+    progress = Progress("preparing images")
+    return tuple(Study(prepare_run(d.plan, progress), d.fixed, d.space, d.goals) for d in drafts)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A study whose names are checked and whose images are not decoded yet."""
+
+    plan: Plan
+    fixed: Mapping[str, Any]
+    space: Mapping[str, Range]
+    goals: tuple[Goal, ...]
+
+
+def _draft(asked: Asked) -> _Draft:
+    from runs.study import search_space
+
+    plan = resolve(asked.request)
+    fixed = asked.request.set
+    goals = _goals(plan, asked.objectives)
+    return _Draft(plan, fixed, search_space(type(plan.method), fixed), goals)
+
+
+def _goals(plan: Plan, names: Sequence[str]) -> tuple[Goal, ...]:
+    from runs.goals import read_goals
+    from runs.preparation import checked_task, load_table, split
+    from runs.provenance import primary_contrasts
+
+    table = load_table(plan)
+    task = checked_task(plan, table)
+    folds = split(plan, table)
+    contrasts = primary_contrasts(plan.dataset, task, folds)
+    return read_goals(names, folds[0].val, task, contrasts, plan.method.operating_point)
+
+
+def carry_out(asked: Asked, studies: Sequence[Study], store: Store, log: logging.Logger) -> int:
+    """Search and test each study in turn, report, and say what to type next; the exit code."""
+    from benchmarks.study_report import Report, summary
+
+    report: Report | None = None
+    for study in studies:
+        with _alone(study, log):
+            found = _search(study, asked.trials, store, log)
+            reruns = tuple(_rerun(found, asked, log))
+            further = asked if study is studies[-1] else asked.of_reference()
+            report = Report(found, reruns, report, further.command(trials=2 * asked.trials))
+            report.write()
+            _finish(report, store, log)
+    if report is None:
+        return DONE
+    print(summary(report))  # noqa: T201 - the end of the command
+    failed = [r for of in report.both for r in of.reruns if r.error]
+    return FAILED if failed else DONE
+
+
+def _search(study: Study, trials: int, store: Store, log: logging.Logger) -> Found:
+    from runs.search import search
+
+    searched = "; ".join(f"{name} {r}" for name, r in study.space.items()) or "nothing to search"
+    log.info("study of %s in %s: %s", study.name, study.path, searched)
+    return search(study, trials, store, log)
+
+
+def _rerun(found: Found, asked: Asked, log: logging.Logger) -> Iterator[Rerun]:
+    """The chosen trials as ordinary runs with new seeds; each reads the test patients once."""
+    from benchmarks.study_report import Rerun
+    from runs.pipeline import execute
+    from runs.preparation import prepare_run
+
+    study = found.study
+    wanted = [(choice, seed) for choice in found.chosen for seed in asked.seeds]
+    for number, (choice, seed) in enumerate(wanted, start=1):
+        request = replace(
+            asked.request,
+            method=study.name,
+            set={**study.fixed, **choice.trial.fields},
+            seed=seed,
+        )
+        prepared = prepare_run(resolve(request))
+        directory = prepared.directory
+        log.info(
+            "test run %d of %d: %s trial %d with seed %d%s",
+            number, len(wanted), study.name, choice.trial.number, seed,
+            " (already done)" if directory.finished and directory.record().logged else "",
+        )  # fmt: skip
+        error = ""
+        try:
+            if not (directory.finished and directory.record().logged):
+                execute(prepared, log)
+        except Exception as raised:  # noqa: BLE001 - recorded by the run itself; others go on
+            error = " ".join(str(raised).split()) or type(raised).__name__
+            log.warning("failed: %s", error)
+            if directory.exists():
+                # As the run recorded it: without ids of patients or images.
+                error = directory.record().error or "see its run.log"
+        yield Rerun(choice, seed, directory, error)
+
+
+def _finish(report: Report, store: Store, log: logging.Logger) -> None:
+    """Close the parent run, with the best value of each objective and the files of the report."""
+    from tracking.store import StoreError
+
+    found = report.found
+    metrics = {"trials": float(len(found.complete))}
+    for column, goal in enumerate(found.study.goals):
+        values = [trial.values[column] for trial in found.complete]
+        metrics[f"val/best/{goal.name}"] = min(values, key=goal.cost)
+    try:
+        store.finish(found.run_id, metrics, report.files, found.study.path)
+    except StoreError as error:
+        log.warning("the study is complete, but was not logged whole: %s", error)
+
+
+@contextmanager
+def _alone(study: Study, log: logging.Logger) -> Iterator[None]:
+    """One process works on a study; a second one waits, and then finds the trials done."""
+    lock = study.locked()
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("another process works on this study of %s; waiting for it", study.name)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
