@@ -42,24 +42,32 @@ def test_one_run_keeps_its_own_interval(tmp_path: Path) -> None:
 def test_seeds_on_the_same_patients_do_not_shrink_the_patient_variance(tmp_path: Path) -> None:
     # Values 0.78, 0.80, 0.82: seed variance 0.0004, over 3 runs 0.00013333;
     # patient variance 0.0004 over 1 test set; sum 0.00053333, square root 0.0230940.
+    # Degrees of freedom 2 * (0.00053333 / 0.00013333)^2 = 32: Student's t is 2.0369.
     row = one(tmp_path, [0.78, 0.80, 0.82])
     assert row.value == pytest.approx(0.80)
-    assert row.high - row.value == pytest.approx(1.959964 * 0.0230940, rel=1e-5)
-    assert row.value - row.low == pytest.approx(1.959964 * 0.0230940, rel=1e-5)
+    assert row.high - row.value == pytest.approx(2.0369333 * 0.0230940, rel=1e-5)
+    assert row.value - row.low == pytest.approx(2.0369333 * 0.0230940, rel=1e-5)
     assert (row["of"], row.runs, row.tests) == ("patients + seeds", 3, 1)
 
 
 def test_distinct_test_patients_shrink_the_patient_variance(tmp_path: Path) -> None:
     # Patient variance 0.0004 over 2 test sets, seed variance 0.0002 over 2 runs: sum 0.0003.
+    # Degrees of freedom (0.0003 / 0.0001)^2 = 9: Student's t is 2.2621572.
     row = one(tmp_path, [0.79, 0.81], tests=["a", "b"])
-    assert row.high - row.value == pytest.approx(1.959964 * math.sqrt(0.0003), rel=1e-6)
+    assert row.high - row.value == pytest.approx(2.2621572 * math.sqrt(0.0003), rel=1e-6)
     assert row.tests == 2
 
 
 def test_without_patient_intervals_the_interval_is_of_seeds_only(tmp_path: Path) -> None:
-    row = one(tmp_path, [0.79, 0.81], low=math.nan, high=math.nan)
+    # Values 0.79, 0.80, 0.81: seed variance 0.0001 over 3 runs; Student's t of 2 degrees 4.3026527.
+    row = one(tmp_path, [0.79, 0.80, 0.81], low=math.nan, high=math.nan)
     assert row["of"] == "seeds"
-    assert row.high - row.value == pytest.approx(1.959964 * math.sqrt(0.0002 / 2), rel=1e-6)
+    assert row.high - row.value == pytest.approx(4.3026527 * math.sqrt(0.0001 / 3), rel=1e-6)
+
+
+def test_equal_seeds_leave_the_interval_of_the_patients(tmp_path: Path) -> None:
+    row = one(tmp_path, [0.8, 0.8, 0.8])
+    assert row.high - row.value == pytest.approx(HALF, rel=1e-6)
 
 
 def test_one_run_without_an_interval_has_none(tmp_path: Path) -> None:
