@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import pandas as pd
 
+from leaderboard.against import Comparison, Group, Measure, reference_of
 from leaderboard.aggregate import METHOD, SETTING, Estimate, aggregate, estimates
-from leaderboard.collect import Run, Store, tidy
+from leaderboard.collect import REFERENCE, Run, Store, by_number, fields_of, tidy
 from metrics.score import ALL, MACRO
 
 FIRST_ATTRIBUTE = "race"
@@ -27,17 +28,30 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Entrant:
-    """One method with one choice of its fields, aggregated over its runs on one data set."""
+    """One method with one choice of its fields, aggregated over its runs on one data set.
+
+    `shared` are the non-default fields that all entrants of the section have alike; `reference` is
+    the name of the ERM that it is compared with, empty where there is none, and `differences` how
+    far it is from it, by measure and label set.
+    """
 
     method: str
     variant: str
     runs: tuple[Run, ...]
     scores: Mapping[tuple[str, ...], Estimate]
+    shared: tuple[str, ...] = ()
+    reference: str = ""
+    differences: Mapping[tuple[Measure, str], Estimate] = field(default_factory=dict)
+
+    @property
+    def shown(self) -> str:
+        """The non-default fields in which it differs from other entrants."""
+        return " ".join(text for text in fields_of(self.variant) if text not in self.shared)
 
     @property
     def name(self) -> str:
-        """Method and non-default fields, as figures write it."""
-        return f"{self.method} {self.variant}".strip()
+        """Method and the fields in which it differs from others, as figures write it."""
+        return f"{self.method} {self.shown}".strip()
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -122,6 +136,8 @@ class Section:
     groups: tuple[tuple[str, ...], ...]
     pairs: tuple[Contrast, ...]
     entrants: tuple[Entrant, ...]
+    shared: tuple[str, ...] = ()
+    """Non-default fields that all its entrants have alike, said once instead of in each row."""
 
     @property
     def simulated(self) -> bool:
@@ -133,6 +149,16 @@ class Section:
         """The data set with its non-default fields."""
         folds = f"{self.folds}-fold" if self.folds else ""
         return " ".join(part for part in (self.dataset, self.data_variant, folds) if part)
+
+    @property
+    def heading(self) -> str:
+        """The title with the fields that all methods share, for pictures, which travel alone."""
+        return ", ".join((self.title, *self.shared))
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        """What is compared with ERM: macro AUC, and the FNR contrast that stands first."""
+        return _measures(self.contrasts)
 
     @property
     def patients(self) -> float:
@@ -153,17 +179,33 @@ def sections(store: Store) -> tuple[Section, ...]:
         return ()
     table = aggregate(tidy(store))
     tables = dict(iter(table.groupby([*SETTING, *METHOD], sort=False)))
+    comparison = Comparison(store)
     return tuple(
-        _section(list(group), tables) for _, group in groupby(runs, key=lambda run: run.setting)
+        _section(list(group), tables, comparison)
+        for _, group in groupby(runs, key=lambda run: run.setting)
     )
 
 
-def _section(runs: Sequence[Run], tables: Mapping[tuple[object, ...], pd.DataFrame]) -> Section:
+def _section(
+    runs: Sequence[Run], tables: Mapping[tuple[object, ...], pd.DataFrame], comparison: Comparison
+) -> Section:
     entrants, parts = [], []
-    for (method, variant), group in groupby(runs, key=lambda r: (r.method, r.method_variant)):
-        part = tables.get((*runs[0].setting, method, variant))
+    groups = [
+        Group(method, variant, tuple(group))
+        for (method, variant), group in groupby(runs, key=lambda r: (r.method, r.method_variant))
+    ]
+    shared, contrasts = _shared(groups), _contrasts(runs)
+    groups.sort(key=lambda group: _order(group, shared))
+    for group in groups:
+        part = tables.get((*runs[0].setting, group.method, group.variant))
         scores = {} if part is None else estimates(part)
-        entrants.append(Entrant(method, variant, tuple(group), scores))
+        entrant = Entrant(group.method, group.variant, group.runs, scores, shared)
+        reference = reference_of(group, groups)
+        if reference is not None:
+            found = _differences(comparison, group, reference, _measures(contrasts))
+            other = Entrant(reference.method, reference.variant, reference.runs, {}, shared)
+            entrant = replace(entrant, reference=other.name, differences=found)
+        entrants.append(entrant)
         parts += [] if part is None else [part]
     table = pd.concat(parts) if parts else pd.DataFrame(columns=["metric", "labels"])
     first = runs[0]
@@ -176,13 +218,44 @@ def _section(runs: Sequence[Run], tables: Mapping[tuple[object, ...], pd.DataFra
         terms=first.terms,
         labels=("true", "recorded") if (table["labels"] == "true").any() else ("recorded",),
         findings=_findings(table),
-        contrasts=_contrasts(runs),
+        contrasts=contrasts,
         groups=_named(table, "auc", "attribute", "group"),
         pairs=tuple(
             Contrast(*pair) for pair in _named(table, "fnr_contrast", "attribute", "group")
         ),
         entrants=tuple(entrants),
+        shared=shared,
     )
+
+
+def _measures(contrasts: Sequence[Contrast]) -> tuple[Measure, ...]:
+    first = [Measure("fnr_contrast", c.attribute, c.pair) for c in contrasts[:1]]
+    return (Measure("auc"), *first)
+
+
+def _differences(
+    comparison: Comparison, group: Group, reference: Group, measures: Iterable[Measure]
+) -> dict[tuple[Measure, str], Estimate]:
+    found = {
+        (measure, labels): comparison.difference(group, reference, measure, labels)
+        for measure in measures
+        for labels in ("true", "recorded")
+    }
+    return {place: estimate for place, estimate in found.items() if estimate is not None}
+
+
+def _order(group: Group, shared: Sequence[str]) -> tuple[object, ...]:
+    """ERM first, then by name; of a method the defaults first, then by the fields that differ."""
+    own = " ".join(text for text in fields_of(group.variant) if text not in shared)
+    return group.method != REFERENCE, group.method, by_number(own), own
+
+
+def _shared(groups: Sequence[Group]) -> tuple[str, ...]:
+    """Fields that every one of several entrants sets alike."""
+    if len(groups) < 2:
+        return ()
+    common = frozenset.intersection(*(group.fields for group in groups))
+    return tuple(text for text in fields_of(groups[0].variant) if text in common)
 
 
 def _findings(table: pd.DataFrame) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """From run directories on disk to one tidy table.
 
-The store is the files `<output>/<dataset>/<method>/<key>/run.json` and `scores.parquet`; nothing
-else is read. A directory that cannot be read is left out with a warning that names the file.
+The store is the files `<output>/<dataset>/<method>/<key>/run.json` and `scores.parquet`. Only to
+compare methods patient by patient is `predictions.parquet` read as well, where it is there. A
+directory that cannot be read is left out with a warning that names the file.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import json
 import logging
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +86,7 @@ class Run:
 
     @property
     def order(self) -> tuple[Any, ...]:
-        """Sort key: by setting, in it the reference method first, then by name, then by seed."""
+        """Sort key: by setting; in it the reference first, then by name, fields and seed."""
         method = (self.method != REFERENCE, self.method, self.method_variant)
         return (*self.setting, *method, self.seed, self.test_digest, self.key)
 
@@ -94,12 +96,14 @@ class Store:
     """Everything readable under an output directory.
 
     `runs` holds every run once, of any status; `scores` the scores of finished runs, one row each,
-    with the run's `key`; `left_out` says in sentences what is not here and why.
+    with the run's `key`; `left_out` says in sentences what is not here and why; `directories` are
+    where the finished runs lie, by key.
     """
 
     runs: tuple[Run, ...]
     scores: pd.DataFrame
     left_out: tuple[str, ...] = ()
+    directories: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def finished(self) -> tuple[Run, ...]:
@@ -110,6 +114,17 @@ class Store:
     def unfinished(self) -> tuple[Run, ...]:
         """Failed and running runs: listed, never compared."""
         return tuple(run for run in self.runs if run.status != "FINISHED")
+
+
+def fields_of(variant: str) -> tuple[str, ...]:
+    """The fields of a variant such as "lr=0.01 epochs=3", each as a text."""
+    return tuple(part for part in re.split(r" (?=[A-Za-z_]\w*=)", variant) if part)
+
+
+def by_number(text: str) -> tuple[tuple[str, float], ...]:
+    """A sort key that puts "epsilon=3" before "epsilon=10"."""
+    found = re.findall(r"([^\d]*)(\d+(?:\.\d+)?)?", text)
+    return tuple((words, float(number or -1)) for words, number in found)
 
 
 def default_output() -> Path:
@@ -155,7 +170,7 @@ def read_store(output: Path | None = None, experiment: str | None = None) -> Sto
             "`python runner.py --method erm --dataset phantom`, or name another with --output"
         )
     left_out: list[str] = []
-    by_key: dict[str, tuple[Run, pd.DataFrame]] = {}
+    by_key: dict[str, tuple[Run, pd.DataFrame, Path]] = {}
     for path in sorted(output.glob("*/*/*/run.json")):
         try:
             run, scores = _read(path)
@@ -165,17 +180,18 @@ def read_store(output: Path | None = None, experiment: str | None = None) -> Sto
             continue
         held = by_key.get(run.key)
         if held is None or _preference(run) > _preference(held[0]):
-            by_key[run.key] = (run, scores)
-    known = {run.experiment for run, _ in by_key.values()}
+            by_key[run.key] = (run, scores, path.parent)
+    known = {run.experiment for run, *_ in by_key.values()}
     if experiment is not None and known and experiment not in known:
         raise unknown("experiment", experiment, known)
-    chosen = [run for run, _ in by_key.values() if experiment in (None, run.experiment)]
+    chosen = [run for run, *_ in by_key.values() if experiment in (None, run.experiment)]
     runs, older = _newest(chosen)
     left_out += [_superseded(run) for run in older]
     parts = [by_key[r.key][1].assign(key=r.key) for r in runs if r.status == "FINISHED"]
     columns = ["key", *SCORE_COLUMNS]
     scores = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
-    return Store(tuple(runs), scores[columns], tuple(left_out))
+    directories = {r.key: by_key[r.key][2] for r in runs if r.status == "FINISHED"}
+    return Store(tuple(runs), scores[columns], tuple(left_out), directories)
 
 
 def _preference(run: Run) -> tuple[bool, str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from leaderboard import figures
 from leaderboard.aggregate import aggregate
@@ -26,6 +26,7 @@ from leaderboard.tables import (
     headline_tables,
     pair_table,
 )
+from leaderboard.tradeoff import tradeoff
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -69,6 +70,7 @@ class View:
     anchor: str
     accuracy: Table
     contrasts: Table
+    privacy: Table
     tradeoff: Picture | None
     forest: Picture | None
     details: tuple[Detail, ...]
@@ -175,7 +177,13 @@ def _environment(**options: Any) -> Environment:
         **options,
     )
     environment.filters["whole"] = count
+    environment.filters["breakable"] = breakable
     return environment
+
+
+def breakable(name: str) -> Markup:
+    """A method's name that may be broken where methods were joined."""
+    return escape(name).replace("+", Markup("+<wbr>"))
 
 
 def escape_markdown(value: Any) -> Markup:
@@ -203,17 +211,19 @@ def write(path: Path, content: bytes) -> None:
 
 def _view(section: Section) -> View:
     name = _slug(*map(str, (section.kind, section.title, section.operating_point)))
-    accuracy, contrasts = headline_tables(section)
+    accuracy, contrasts, privacy = headline_tables(section)
     return View(
         section=section,
         anchor=name,
         accuracy=accuracy,
         contrasts=contrasts,
+        privacy=privacy,
         tradeoff=_picture(
             f"{name}-tradeoff",
-            figures.tradeoff(section),
-            f"Macro AUC against the size of the FNR contrast of each method on {section.title}, "
-            "marked by image re-identification AUC; the numbers stand in the tables above.",
+            tradeoff(section),
+            f"Macro AUC of each method on {section.title} against re-identification AUC, against "
+            "the FNR contrast and against epsilon, where measured, with 95 % intervals; the "
+            "numbers stand in the tables above.",
         ),
         forest=_picture(
             f"{name}-contrasts",

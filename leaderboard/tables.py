@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
+from leaderboard.against import Measure as Compared
 from leaderboard.aggregate import Estimate
 from leaderboard.board import Contrast, Entrant, Section
 from leaderboard.numbers import count, decimal, duration, interval, pair, undefined
@@ -18,7 +20,19 @@ BETTER = {
     "zero": "→0← closer to zero is better",
 }
 LABELS = {"true": "true labels", "recorded": "recorded labels"}
-REID = (("image_reid_auc", "images"), ("embedding_reid_auc", "embeddings"))
+REID, EMBEDDING_REID = "image_reid_auc", "embedding_reid_auc"
+"""Re-identification by released images (the worst attacker's), and by the model's features."""
+ATTACKERS = (
+    ("static_reid_auc", "trained on originals"),
+    ("retrained_reid_auc", "trained on released"),
+    ("cross_reid_auc", "trained across both"),
+)
+MEMORISATION, EPSILON, EPSILON_BOUND = "release_memorisation_auc", "epsilon", "epsilon_rdp"
+ATTRIBUTE = "attribute_auc"
+ORIGINALS, SYNTHETIC = "originals released", "synthetic images released"
+"""What a run says of the images it would publish."""
+ENDLESS = "infinite"
+"""Stands in the note of an epsilon that is no number."""
 
 
 @dataclass(frozen=True)
@@ -102,32 +116,83 @@ def cell(
 
 Measure = Callable[[Entrant, str], Cell]
 """A column's cell of an entrant against one label set."""
+Single = Callable[[Entrant], Cell]
+"""A column's cell of an entrant whatever the labels."""
 
 
-def headline_tables(section: Section) -> tuple[Table, Table]:
-    """The two headline tables: accuracy, privacy and cost; then the contrasts of error rates.
+def headline_tables(section: Section) -> tuple[Table, Table, Table]:
+    """The headline tables: accuracy and cost; contrasts of error rates; privacy.
 
-    Each has one row per method, or, where the truth is simulated, one line per label set.
+    Each has one row per method; of the first two, where the truth is simulated, one line per label
+    set.
     """
-    accuracy: list[tuple[Column, Measure]] = [
-        (Column("macro", "AUC", better("auc")), _overall),
-        *(
-            (_column(a, "worst_group_auc", "Worst-group AUC"), _worst(a))
-            for a in section.attributes
+    compared = any(entrant.reference for entrant in section.entrants)
+    accuracy: list[tuple[Column, Measure]] = [(Column("macro", "AUC", better("auc")), _overall)]
+    if compared:
+        accuracy += [(Column("minus ERM's", "AUC", better("auc")), _against(Compared("auc")))]
+    accuracy += [
+        (_column(a, "worst_group_auc", "Worst-group AUC"), _worst(a)) for a in section.attributes
+    ]
+    contrasts: list[tuple[Column, Measure]] = []
+    for metric, title in (("fnr_contrast", "FNR contrast"), ("fpr_contrast", "FPR contrast")):
+        contrasts += [
+            (_column(_pair(c), metric, title), _contrast(metric, c)) for c in section.contrasts
+        ]
+        # No direction: whether less is nearer to zero depends on where ERM stands.
+        contrasts += [
+            (Column(_pair(c), f"{title} minus ERM's"), _against(measure))
+            for c in section.contrasts
+            if compared and (measure := Compared(metric, c.attribute, c.pair)) in section.measures
+        ]
+    once: list[tuple[Column, Single]] = [
+        (_column("worst attacker", REID, "Re-identification AUC"), _released),
+        (Column("runs"), _runs),
+        (Column("training time", "Cost"), lambda e: Cell(duration(e.train_seconds))),
+        (Column("parameters", "Cost"), lambda e: Cell(count(e.parameters))),
+        (
+            Column("needed at test time"),
+            lambda e: Cell(", ".join(e.attributes_at_test) or "nothing"),
         ),
     ]
-    contrasts = [
-        (_column(_pair(c), metric, title), _contrast(metric, c))
-        for metric, title in (("fnr_contrast", "FNR contrast"), ("fpr_contrast", "FPR contrast"))
-        for c in section.contrasts
-    ]
-    fixed = [_column(title, metric, "Re-identification AUC") for metric, title in REID]
-    fixed += [Column("runs"), Column("training time", "Cost"), Column("parameters", "Cost")]
-    fixed += [Column("needed at test time")]
     return (
-        _table("Accuracy, re-identification and cost", section, accuracy, fixed, _fixed_cells),
-        _table("Contrasts of error rates, mean over findings", section, contrasts, [], _no_cells),
+        _table("Accuracy, re-identification and cost", section, accuracy, once),
+        _table("Contrasts of error rates, mean over findings", section, contrasts, []),
+        privacy_table(section),
     )
+
+
+def privacy_table(section: Section) -> Table:
+    """What released images, model and training give away; columns that no method has are left out.
+
+    One row per method: none of these depends on the labels.
+    """
+    images = "Re-identification AUC, released images"
+    columns: list[tuple[Column, Single]] = [
+        (_column(title, metric, images), _attacked(metric))
+        for metric, title in ATTACKERS
+        if _held(section, metric)
+    ]
+    if _held(section, REID):
+        columns += [(_column("worst attacker", REID, images), _worst_attacker)]
+    if _held(section, EMBEDDING_REID):
+        column = _column("model features", EMBEDDING_REID, "Re-identification AUC")
+        columns += [(column, _plain(EMBEDDING_REID))]
+    if _held(section, MEMORISATION):
+        column = _column("released images", MEMORISATION, "Memorisation AUC")
+        columns += [(column, _memorised)]
+    if _held(section, EPSILON):
+        columns += [(_column("of training", EPSILON, "Privacy loss epsilon"), _epsilon)]
+    columns += [
+        (_column(a, ATTRIBUTE, "Attributes readable from features, AUC"), _plain(ATTRIBUTE, a))
+        for a in _probed(section)
+    ]
+    if columns:
+        columns.insert(
+            0, (Column("released"), lambda e: Cell(e.released.removesuffix(" released") or "n/a"))
+        )
+    rows = [Row((_named(e), *(measure(e) for _, measure in columns))) for e in section.entrants]
+    heads = (Column("method"), *(column for column, _ in columns))
+    return Table("Privacy", heads, tuple(rows))
 
 
 def finding_table(section: Section, entrant: Entrant) -> Table:
@@ -196,25 +261,27 @@ def _table(
     caption: str,
     section: Section,
     measures: list[tuple[Column, Measure]],
-    fixed: list[Column],
-    fixed_cells: Callable[[Entrant, str, int], tuple[Cell, ...]],
+    once: list[tuple[Column, Single]],
 ) -> Table:
-    """A table with `measures` once per label set and `fixed` columns once per method."""
+    """A table with `measures` once per label set and the columns of `once` once per method."""
     several = len(section.labels) > 1
     head = [Column("method"), *([Column("labels")] if several else [])]
     rows = []
     for entrant in section.entrants:
         for line, labels in enumerate(section.labels):
-            variant = (entrant.variant,) if entrant.variant else ()
-            name = Cell(entrant.method, variant, span=len(section.labels))
-            cells: list[Cell | None] = [name if line == 0 else None]
+            span = len(section.labels)
+            cells: list[Cell | None] = [replace(_named(entrant), span=span) if line == 0 else None]
             cells += [Cell(labels)] if several else []
             cells += [measure(entrant, labels) for _, measure in measures]
-            once = fixed_cells(entrant, section.labels[0], len(section.labels))
-            cells += list(once) if line == 0 else [None] * len(once)
+            for _, single in once:
+                cells.append(replace(single(entrant), span=span) if line == 0 else None)
             rows.append(Row(tuple(cells), line == 0))
-    columns = (*head, *(column for column, _ in measures), *fixed)
+    columns = (*head, *(column for column, _ in measures), *(column for column, _ in once))
     return Table(caption, columns, tuple(rows))
+
+
+def _named(entrant: Entrant) -> Cell:
+    return Cell(entrant.method, (entrant.shown,) if entrant.shown else ())
 
 
 def _column(title: str, metric: str, group: str) -> Column:
@@ -244,31 +311,108 @@ def _contrast(metric: str, contrast: Contrast) -> Measure:
     return measure
 
 
-def _fixed_cells(entrant: Entrant, labels: str, span: int) -> tuple[Cell, ...]:
+def _against(measure: Compared) -> Measure:
+    """The difference to ERM; in brackets where its interval holds zero: none is shown then."""
+
+    def cell_of(entrant: Entrant, labels: str) -> Cell:
+        if not entrant.reference:
+            return Cell("reference")
+        found = entrant.differences.get((measure, labels))
+        if found is None:
+            return Cell("n/a", ("(no ERM run with its seeds and patients)",))
+        named = entrant.reference.partition(" ")[2]
+        beside = f"to ERM {named}" if named else ""
+        made = cell(found, runs=len(entrant.runs), signed=True, beside=beside)
+        shown = found.low > 0 or found.high < 0  # never where there is no interval
+        return made if shown else replace(made, text=f"({made.text})")
+
+    return cell_of
+
+
+def _runs(entrant: Entrant) -> Cell:
     tests = f"{entrant.tests} test set{'s' if entrant.tests != 1 else ''}"
-    main = entrant.get("auc", labels)
-    covers = f"over {main.of}" if main is not None and main.of else ""
-    cells = [
-        cell(reidentification(entrant, metric), runs=len(entrant.runs), beside=beside)
-        for (metric, _), beside in zip(REID, (entrant.released, ""), strict=True)
-    ]
-    cells += [
-        Cell(str(len(entrant.runs)), tuple(part for part in (tests, covers) if part)),
-        Cell(duration(entrant.train_seconds)),
-        Cell(count(entrant.parameters)),
-        Cell(", ".join(entrant.attributes_at_test) or "nothing"),
-    ]
-    return tuple(Cell(c.text, c.small, c.title, span) for c in cells)
+    return Cell(str(len(entrant.runs)), (tests,))
 
 
-def _no_cells(entrant: Entrant, labels: str, span: int) -> tuple[Cell, ...]:
-    return ()
+def _released(entrant: Entrant) -> Cell:
+    found = unlabelled(entrant, REID)
+    return cell(found, runs=len(entrant.runs), beside=entrant.released)
 
 
-def reidentification(entrant: Entrant, metric: str) -> Estimate | None:
-    """A re-identification estimate; it depends on no label set, so any that holds it will do."""
-    recorded = entrant.get(metric, "recorded")
-    return recorded if recorded is not None else entrant.get(metric, "true")
+def _worst_attacker(entrant: Entrant) -> Cell:
+    found = unlabelled(entrant, REID)
+    note = "" if found is None else found.note
+    named = dict.fromkeys(re.findall(r"(\w+) attacker, the worst of", note))
+    return cell(found, runs=len(entrant.runs), beside=" or ".join(named))
+
+
+def _attacked(metric: str) -> Single:
+    def cell_of(entrant: Entrant) -> Cell:
+        found = unlabelled(entrant, metric)
+        if found is None and entrant.released == ORIGINALS:
+            return Cell("n/a", ("(one attacker)",))
+        return cell(found, runs=len(entrant.runs))
+
+    return cell_of
+
+
+def _memorised(entrant: Entrant) -> Cell:
+    found = unlabelled(entrant, MEMORISATION)
+    if found is None and entrant.released != SYNTHETIC:
+        return Cell("n/a", ("(not synthetic)",))
+    return cell(found, runs=len(entrant.runs))
+
+
+def _epsilon(entrant: Entrant) -> Cell:
+    """Epsilon with its delta in small type; infinite where training had no noise."""
+    found = unlabelled(entrant, EPSILON)
+    if found is None:
+        return Cell("n/a", ("(no guarantee)",))
+    if endless(found):
+        return Cell("∞", ("no noise",), found.note)
+    bound = unlabelled(entrant, EPSILON_BOUND)
+    deltas = dict.fromkeys(re.findall(r"delta ([\d.e+-]+)", found.note))
+    beside = [f"delta {' or '.join(deltas)}"] if deltas else []
+    if bound is not None and not math.isnan(bound.value):
+        beside.append(f"Rényi {decimal(bound.value)}")
+    # An interval over seeds that all spent the same would be a point.
+    still = replace(found, low=math.nan, high=math.nan) if found.low == found.high else found
+    made = cell(still, runs=len(entrant.runs))
+    return replace(made, small=(*made.small, *beside), title=found.note)
+
+
+def _plain(metric: str, attribute: str = "") -> Single:
+    def cell_of(entrant: Entrant) -> Cell:
+        return cell(unlabelled(entrant, metric, attribute), runs=len(entrant.runs))
+
+    return cell_of
+
+
+def _held(section: Section, metric: str) -> bool:
+    return any(unlabelled(entrant, metric) is not None for entrant in section.entrants)
+
+
+def _probed(section: Section) -> tuple[str, ...]:
+    """Attributes whose readability is stored, those with a registered contrast first."""
+    stored = (
+        attribute
+        for entrant in section.entrants
+        for metric, _, attribute, *_ in entrant.scores
+        if metric == ATTRIBUTE
+    )
+    found = dict.fromkeys(stored)
+    return tuple(dict.fromkeys([*(a for a in section.attributes if a in found), *found]))
+
+
+def unlabelled(entrant: Entrant, metric: str, attribute: str = "") -> Estimate | None:
+    """An estimate that depends on no label set, so any that holds it will do."""
+    found = (entrant.get(metric, labels, attribute=attribute) for labels in ("recorded", "true"))
+    return next((estimate for estimate in found if estimate is not None), None)
+
+
+def endless(estimate: Estimate) -> bool:
+    """Whether an epsilon is undefined because it is infinite."""
+    return math.isnan(estimate.value) and ENDLESS in estimate.note
 
 
 def _counts(estimate: Estimate | None) -> tuple[Cell, ...]:

@@ -92,3 +92,48 @@ def test_a_run_without_scores_still_stands_on_the_page(tmp_path: Path) -> None:
     (found,) = sections(read_store(tmp_path))
     assert found.entrants[0].scores == {}
     assert math.isnan(found.patients) is False
+
+
+def variants(output: Path, *named: tuple[str, str]) -> Section:
+    for method, variant in named:
+        write_run(output, run_json(PHANTOM, method, method_variant=variant), [Score("auc", 0.8)])
+    (found,) = sections(read_store(output))
+    return found
+
+
+def test_a_field_that_all_share_is_said_once(tmp_path: Path) -> None:
+    found = variants(tmp_path, ("erm", "image_size=32"), ("dpsgd", "epsilon=3.0 image_size=32"))
+    assert found.shared == ("image_size=32",)
+    assert [entrant.name for entrant in found.entrants] == ["erm", "dpsgd epsilon=3.0"]
+    assert found.heading == "phantom, image_size=32"
+
+
+def test_a_field_that_differs_or_is_missing_somewhere_stays_in_the_rows(tmp_path: Path) -> None:
+    found = variants(tmp_path, ("erm", ""), ("a", "image_size=32"), ("b", "image_size=64 lr=1.0"))
+    assert found.shared == ()
+    assert [entrant.name for entrant in found.entrants] == [
+        "erm", "a image_size=32", "b image_size=64 lr=1.0",
+    ]  # fmt: skip
+
+
+def test_a_single_entrant_keeps_its_fields(tmp_path: Path) -> None:
+    found = variants(tmp_path, ("erm", "image_size=32"))
+    assert found.entrants[0].name == "erm image_size=32"
+
+
+def test_a_value_with_blanks_stays_one_field(tmp_path: Path) -> None:
+    found = variants(tmp_path, ("erm", "pool=my file.csv lr=1.0"), ("a", "pool=my file.csv"))
+    assert found.shared == ("pool=my file.csv",)
+    assert found.entrants[0].shown == "lr=1.0"
+
+
+def test_fields_are_ordered_by_number_with_the_defaults_first(tmp_path: Path) -> None:
+    found = variants(
+        tmp_path,
+        *(("dpsgd", f"epsilon={e} image_size=32") for e in ("10.0", "3.0")),
+        ("dpsgd", "image_size=32"),
+        ("erm", "image_size=32"),
+    )
+    assert [entrant.name for entrant in found.entrants] == [
+        "erm", "dpsgd", "dpsgd epsilon=3.0", "dpsgd epsilon=10.0",
+    ]  # fmt: skip

@@ -11,7 +11,8 @@ from synthetic_store import PHANTOM, run_json, write_run
 from leaderboard.board import Section, sections
 from leaderboard.collect import Store, read_store
 from leaderboard.drawing import reach
-from leaderboard.figures import contrast_forest, finding_forest, tradeoff
+from leaderboard.figures import contrast_forest, finding_forest
+from leaderboard.tradeoff import tradeoff
 from metrics.score import Score
 
 
@@ -64,8 +65,9 @@ def test_a_picture_drawn_twice_has_equal_bytes(phantom: Section) -> None:
 
 def test_a_method_named_like_mathematics_is_written_as_it_is(tmp_path: Path) -> None:
     contrast = Score("fnr_contrast", 0.1, attribute="race", group="B - A", low=0.0, high=0.2)
-    run = run_json(PHANTOM, "a$b_{c}$")
-    write_run(tmp_path, run, [Score("auc", 0.8, low=0.7, high=0.9), contrast])
+    for method in ("erm", "a$b_{c}$"):
+        made = [Score("auc", 0.8, low=0.7, high=0.9), contrast]
+        write_run(tmp_path, run_json(PHANTOM, method), made)
     (section,) = sections(read_store(tmp_path))
     svg = tradeoff(section)
     assert svg is not None

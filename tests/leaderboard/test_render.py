@@ -13,7 +13,7 @@ from synthetic_store import PHANTOM, SMALL, run_json, scores, write_run
 from leaderboard.collect import Store, read_store
 from leaderboard.render import escape_markdown, render, write
 
-VOID = {"meta", "img", "br", "link", "input", "hr"}
+VOID = {"meta", "img", "br", "link", "input", "hr", "wbr"}
 
 
 class Outline(HTMLParser):
@@ -158,7 +158,7 @@ def test_hostile_names_are_harmless(tmp_path: Path, name: str) -> None:
     for line in text.splitlines():
         if line.startswith("|"):
             cells = len(re.findall(r"(?<!\\)\|", line)) - 1
-            assert cells in (11, 6, 5)
+            assert cells in (4, 5, 6, 10)
 
 
 def test_markdown_is_escaped() -> None:

@@ -1,0 +1,234 @@
+"""Each method against the reference, ERM: differences over pairs of runs with one seed each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from leaderboard.aggregate import Estimate, Z, half_width
+from leaderboard.collect import REFERENCE, Run, Store, fields_of
+from leaderboard.influence import Moved, StoredPredictions, read
+from metrics.score import ALL, MACRO
+
+AGREES = 1e-6
+"""Largest difference of a recomputed number to the stored one; logits are stored as float32."""
+MOST_LEFT_OUT = 3
+"""Findings that a data set may declare as not counting towards the mean."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is compared: the macro AUC, or the macro contrast `pair` "B - A" of an attribute."""
+
+    metric: str
+    attribute: str = ""
+    pair: str = ALL
+
+
+@dataclass(frozen=True)
+class Group:
+    """All runs of one method with one choice of fields."""
+
+    method: str
+    variant: str
+    runs: tuple[Run, ...]
+
+    @property
+    def name(self) -> str:
+        """Method and non-default fields."""
+        return f"{self.method} {self.variant}".strip()
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The non-default fields as texts like "lr=0.01"."""
+        return frozenset(fields_of(self.variant))
+
+    @property
+    def image_size(self) -> object:
+        """The side of the images that the model saw, in pixels; None where not recorded."""
+        return self.runs[0].method_fields.get("image_size")
+
+
+def reference_of(group: Group, groups: Sequence[Group]) -> Group | None:
+    """The ERM that a method is compared with, or None where there is none or it is the one.
+
+    It has seen images of the same size. Of several it is the one with the fewest fields of its own,
+    then the one that shares the most fields with the method. ERM with other fields is itself
+    compared with the ERM that lacks some of them.
+    """
+    found = [g for g in groups if g.method == REFERENCE and g.image_size == group.image_size]
+    if group.method == REFERENCE:
+        found = [g for g in found if g.fields < group.fields]
+    found.sort(key=lambda g: (len(g.fields - group.fields), -len(g.fields & group.fields)))
+    return found[0] if found else None
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One seed: how far the method's run is from the reference's, and what moves the difference."""
+
+    difference: float
+    slopes: np.ndarray | None
+    unpaired_variance: float
+
+
+class Comparison:
+    """Differences of the runs of a store; predictions are read once, when first needed."""
+
+    def __init__(self, store: Store) -> None:
+        self._directories = store.directories
+        self._stored = _stored(store)
+        self._tested: dict[str, StoredPredictions | None] = {}
+        self._moved: dict[tuple[str, Measure, str], Moved | None] = {}
+
+    def difference(
+        self, group: Group, reference: Group, measure: Measure, labels: str
+    ) -> Estimate | None:
+        """The method's number minus the reference's, as a mean over pairs of runs.
+
+        A pair has one seed and one set of test patients. The interval covers the choice of test
+        patients, patient by patient in both methods, and, with several pairs, training seeds. Where
+        predictions are not stored, patients enter as if each method had been tested on patients of
+        its own: too wide where both find the same patients hard. None where no pair has both
+        numbers.
+        """
+        others = {(run.seed, run.test_digest): run for run in reference.runs}
+        pairs: dict[str, list[_Pair]] = {}
+        for run in group.runs:
+            other = others.get((run.seed, run.test_digest))
+            pair = None if other is None else self._pair(run, other, measure, labels)
+            if pair is not None:
+                pairs.setdefault(run.test_digest, []).append(pair)
+        if not pairs:
+            return None
+        every = [pair for found in pairs.values() for pair in found]
+        paired = all(pair.slopes is not None for pair in every)
+        if paired:
+            patients = sum(_shared(found) * len(found) ** 2 for found in pairs.values())
+            patients /= len(every) ** 2
+        else:
+            patients = float(np.mean([p.unpaired_variance for p in every])) / len(pairs)
+        differences = np.array([pair.difference for pair in every])
+        seeds = float(differences.var(ddof=1)) / len(every) if len(every) > 1 else 0.0
+        covered = [] if math.isnan(patients) else [f"patients ({'' if paired else 'un'}paired)"]
+        covered += ["seeds"] if len(every) > 1 else []
+        half = math.nan
+        if covered:
+            known = 0.0 if math.isnan(patients) else patients
+            half = float(half_width(np.array(known), np.array(seeds), np.array(len(every))))
+        value = float(differences.mean())
+        return Estimate(
+            value=value,
+            low=max(value - half, -2.0) if covered else math.nan,
+            high=min(value + half, 2.0) if covered else math.nan,
+            of=" + ".join(covered),
+            runs=len(group.runs),
+            undefined=len(group.runs) - len(every),
+            tests=len(pairs),
+            n=0.0,
+            positives=0.0,
+            negatives=0.0,
+            note=f"minus {reference.name}, seed by seed",
+        )
+
+    def _pair(self, run: Run, other: Run, measure: Measure, labels: str) -> _Pair | None:
+        sides = [self._values(r.key, measure, labels) for r in (run, other)]
+        if any(MACRO not in side for side in sides):
+            return None
+        (value, spread), (base, base_spread) = (side[MACRO] for side in sides)
+        averaged = [_averaged(side) for side in sides]
+        if averaged[0] != averaged[1]:  # means over different findings are not comparable
+            return None
+        moved = [self._moves(r.key, measure, labels, averaged[0]) for r in (run, other)]
+        slopes = None
+        if moved[0] is not None and moved[1] is not None and self._same_patients(run, other):
+            slopes = moved[0].slopes - moved[1].slopes
+        return _Pair(value - base, slopes, spread + base_spread)
+
+    def _values(self, key: str, measure: Measure, labels: str) -> Mapping[str, tuple[float, float]]:
+        """Stored values with their patient variances, by finding; a reversed pair is turned."""
+        place = (key, measure.metric, measure.attribute, labels)
+        found = self._stored.get((*place, measure.pair))
+        if found is not None:
+            return found
+        turned = self._stored.get((*place, " - ".join(reversed(measure.pair.split(" - ", 1)))), {})
+        return {finding: (-value, spread) for finding, (value, spread) in turned.items()}
+
+    def _moves(
+        self, key: str, measure: Measure, labels: str, findings: tuple[str, ...] | None
+    ) -> Moved | None:
+        """How patients move a run's number; None where stored predictions do not reproduce it."""
+        place = (key, measure, labels)
+        if place not in self._moved:
+            self._moved[place] = self._recomputed(key, measure, labels, findings)
+        return self._moved[place]
+
+    def _recomputed(
+        self, key: str, measure: Measure, labels: str, findings: tuple[str, ...] | None
+    ) -> Moved | None:
+        tested = self._test(key)
+        if tested is None or not findings:
+            return None
+        try:
+            if measure.metric == "auc":
+                moved = tested.auc(findings, labels)
+            else:
+                moved = tested.contrast(
+                    measure.metric, findings, measure.attribute, measure.pair, labels
+                )
+        except KeyError:  # predictions of an older layout
+            return None
+        stored = self._values(key, measure, labels)[MACRO][0]
+        return moved if abs(moved.value - stored) <= AGREES else None
+
+    def _test(self, key: str) -> StoredPredictions | None:
+        if key not in self._tested:
+            directory = self._directories.get(key)
+            self._tested[key] = None if directory is None else read(directory)
+        return self._tested[key]
+
+    def _same_patients(self, run: Run, other: Run) -> bool:
+        tested = [self._test(r.key) for r in (run, other)]
+        if tested[0] is None or tested[1] is None:
+            return False
+        return np.array_equal(tested[0].patients[0], tested[1].patients[0])
+
+
+def _stored(store: Store) -> dict[tuple[str, str, str, str, str], dict[str, tuple[float, float]]]:
+    """Value and patient variance by finding of every defined score that can be compared."""
+    scores = store.scores
+    overall = (scores["metric"] == "auc") & (scores["group"] == ALL) & (scores["attribute"] == "")
+    chosen = scores[
+        (overall | scores["metric"].str.endswith("_contrast")) & scores["value"].notna()
+    ]
+    found: dict[tuple[str, str, str, str, str], dict[str, tuple[float, float]]] = {}
+    columns = ["key", "metric", "attribute", "labels", "group", "finding", "value", "low", "high"]
+    for *place, finding, value, low, high in chosen[columns].itertuples(index=False, name=None):
+        spread = ((high - low) / (2 * Z)) ** 2
+        found.setdefault(tuple(place), {})[finding] = (value, spread)
+    return found
+
+
+def _averaged(values: Mapping[str, tuple[float, float]]) -> tuple[str, ...] | None:
+    """The findings whose mean is the stored macro value; None where none are found.
+
+    Which findings count is declared by the data set and not stored; the mean itself tells.
+    """
+    single = {finding: value for finding, (value, _) in values.items() if finding != MACRO}
+    macro = values[MACRO][0]
+    for left_out in range(min(MOST_LEFT_OUT, len(single) - 1) + 1):
+        for omitted in combinations(single, left_out):
+            kept = tuple(finding for finding in single if finding not in omitted)
+            if abs(math.fsum(single[f] for f in kept) / len(kept) - macro) < 1e-9:
+                return kept
+    return None
+
+
+def _shared(found: Iterable[_Pair]) -> float:
+    """The patient variance of the mean of pairs that were tested on the same patients."""
+    slopes = np.mean([pair.slopes for pair in found if pair.slopes is not None], axis=0)
+    return float(np.square(slopes).sum())
