@@ -151,14 +151,16 @@ def look(
 def _resolved(
     suite: Suite, arm: Arm, data: Data, seed: int, choice: Choice, plugins: tuple[str, ...]
 ) -> Plan:
+    from methods.compose import method_class
     from runs.plan import Request, resolve
 
     budget = suite.budget(choice.budget)
+    smallest = dict(method_class(arm.method).smallest) if budget.smallest else {}
     roots = choice.data_roots
     root = roots.get(data.name) or (roots.get("") if _needs_root(data) else "") or data.root
     request = Request(
         method=arm.method,
-        set=fields_of(arm, budget),
+        set=smallest | fields_of(arm, budget),
         dataset=data.name,
         data=options_of(data, budget),
         data_root=root,

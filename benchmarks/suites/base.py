@@ -73,6 +73,8 @@ class Budget:
 
     seeds: int = 0
     """How many of the suite's seeds; 0 means all."""
+    smallest: bool = False
+    """Whether methods begin with the fields that they name for runs of seconds."""
     set: Fields = field(default_factory=dict)
     """Fields of every arm."""
     methods: Mapping[str, Fields] = field(default_factory=dict)
