@@ -110,11 +110,11 @@ def open_images(split: Split, size: int) -> Images:
     _check_size(size)
     if IMAGE_ROOT not in split.frame:
         return _open_below(split, size)
-    roots = split.frame[IMAGE_ROOT].fillna("").astype(str)
+    roots = split.frame[IMAGE_ROOT].fillna("").to_numpy(dtype=str)
     rows, parts = [], []
-    for root, indices in roots.groupby(roots, sort=False).indices.items():
-        part = split.with_frame(split.frame.iloc[indices])
-        rows.append(indices)
+    for root in np.unique(roots):
+        part = split.where(roots == root)
+        rows.append(np.flatnonzero(roots == root))
         parts.append(_open_below(replace(part, root=Path(root)) if root else part, size))
     return _joined(rows, parts, size)
 
