@@ -32,7 +32,9 @@ def read_pool(path: Path, task: Task, size: int) -> Split:
     table = _table(path)
     _check_columns(path, table, ["path", *task.findings, *task.attributes])
     images = _images_of(path)
-    columns: dict[str, object] = {a: _groups(path, table, a, task.groups[a]) for a in task.attributes}
+    columns: dict[str, object] = {
+        a: _groups(path, table, a, task.groups[a]) for a in task.attributes
+    }
     columns |= {f: _labels(path, table, f) for f in task.findings}
     split = Split(
         "synthetic",
