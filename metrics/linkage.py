@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 
 from metrics.bootstrap import PatientBootstrap
@@ -16,8 +19,14 @@ FALSE_POSITIVES = 0.01
 
 @METRICS.register("image_reid_auc", direction="lower", unit="probability", input="linkage")
 @METRICS.register("embedding_reid_auc", direction="lower", unit="probability", input="linkage")
+@METRICS.register("static_reid_auc", direction="lower", unit="probability", input="linkage")
+@METRICS.register("retrained_reid_auc", direction="lower", unit="probability", input="linkage")
+@METRICS.register("cross_reid_auc", direction="lower", unit="probability", input="linkage")
 def reid_auc(linkage: Linkage) -> Score:
     """Probability that two images of one patient are more alike than two of different patients.
+
+    `image_` is the worst attacker on released images, `static_`, `retrained_` and `cross_` are each
+    of them, `embedding_` the classifier's own features.
 
     AUC = P(c_genuine > c_impostor) + 1/2 P(c_genuine = c_impostor) over all pairs, c the cosine.
 
@@ -28,6 +37,9 @@ def reid_auc(linkage: Linkage) -> Score:
 
 @METRICS.register("image_reid_eer", direction="higher", unit="rate", input="linkage")
 @METRICS.register("embedding_reid_eer", direction="higher", unit="rate", input="linkage")
+@METRICS.register("static_reid_eer", direction="higher", unit="rate", input="linkage")
+@METRICS.register("retrained_reid_eer", direction="higher", unit="rate", input="linkage")
+@METRICS.register("cross_reid_eer", direction="higher", unit="rate", input="linkage")
 def reid_eer(linkage: Linkage) -> Score:
     """Equal error rate of verification: where as many genuine as impostor pairs are judged wrongly.
 
@@ -40,6 +52,9 @@ def reid_eer(linkage: Linkage) -> Score:
 
 @METRICS.register("image_reid_tpr_at_1pct_fpr", direction="lower", unit="rate", input="linkage")
 @METRICS.register("embedding_reid_tpr_at_1pct_fpr", direction="lower", unit="rate", input="linkage")
+@METRICS.register("static_reid_tpr_at_1pct_fpr", direction="lower", unit="rate", input="linkage")
+@METRICS.register("retrained_reid_tpr_at_1pct_fpr", direction="lower", unit="rate", input="linkage")
+@METRICS.register("cross_reid_tpr_at_1pct_fpr", direction="lower", unit="rate", input="linkage")
 def reid_tpr_at_1pct_fpr(linkage: Linkage) -> Score:
     """Share of genuine pairs recognised where 1 % of the impostor pairs are taken for genuine.
 
@@ -52,10 +67,14 @@ def reid_tpr_at_1pct_fpr(linkage: Linkage) -> Score:
 
 @METRICS.register("image_reid_rank1", direction="lower", unit="rate", input="linkage")
 @METRICS.register("embedding_reid_rank1", direction="lower", unit="rate", input="linkage")
+@METRICS.register("static_reid_rank1", direction="lower", unit="rate", input="linkage")
+@METRICS.register("retrained_reid_rank1", direction="lower", unit="rate", input="linkage")
+@METRICS.register("cross_reid_rank1", direction="lower", unit="rate", input="linkage")
 def reid_rank1(linkage: Linkage) -> Score:
     """Share of later images whose nearest gallery image is the earliest image of the same patient.
 
-    The gallery holds the first image, in table order, of every patient; all others are probes. If k
+    The gallery holds the first image, in table order, of every patient; all others are probes.
+    Where released images meet originals the gallery is original and the probes are released. If k
     gallery images tie for nearest, a probe counts 1/k. Falls as the gallery grows, so its size
     stands in the note. Replicates weigh the probes and leave the gallery as it is.
 
@@ -78,18 +97,40 @@ def linkage_scores(
     patients: np.ndarray,
     parts: np.ndarray,
     bootstrap: PatientBootstrap,
+    gallery: np.ndarray | None = None,
 ) -> list[Score]:
     """Scores of every registered linkage metric: AUC, EER, rank 1, TPR at 1 % FPR.
 
-    `prefix` is "image" or "embedding"; `embeddings` `(n, width)` and `patients`, codes `(n,)`, are
-    in table order, so that the first image of a patient is the earliest; `parts` `(n,)` are zeros
-    without k-fold. Undefined scores are NaN with a note.
+    `prefix` is one of `metrics.pairs.PREFIXES`; `embeddings` `(n, width)` and `patients`, codes
+    `(n,)`, are in table order, so that the first image of a patient is the earliest; `parts` `(n,)`
+    are zeros without k-fold. With a `gallery` `(n, width)` of the same rows, `embeddings` are
+    probes that are compared with it. Undefined scores are NaN with a note.
 
     Raises:
         ValueError: lengths or patient codes do not fit, or an embedding is not finite.
     """
-    linkage = Linkage(prefix, embeddings, patients, parts, bootstrap)
+    linkage = Linkage(prefix, embeddings, patients, parts, bootstrap, gallery)
     return [METRICS.get(name)(linkage) for name in linkage_metrics(prefix)]
+
+
+def worst_linkage(attackers: Mapping[str, list[Score]]) -> list[Score]:
+    """The scores of the attacker with the highest AUC, as those of the released images.
+
+    `attackers` holds the scores of each under its prefix. An undefined AUC is below all others.
+    """
+    aucs = {
+        name: next(s.value for s in scores if s.metric == f"{name}_reid_auc")
+        for name, scores in attackers.items()
+    }
+    worst = max(aucs, key=lambda name: np.nan_to_num(aucs[name], nan=-np.inf))
+    told = (
+        f"{worst} attacker, the worst of {', '.join(attackers)}; the highest of several noisy AUCs "
+        "errs on the side of risk"
+    )
+    return [
+        replace(s, metric=f"image{s.metric.removeprefix(worst)}", note=f"{told}; {s.note}")
+        for s in attackers[worst]
+    ]
 
 
 def undefined_linkage(prefix: str, reason: str) -> list[Score]:
@@ -98,7 +139,7 @@ def undefined_linkage(prefix: str, reason: str) -> list[Score]:
 
 
 def linkage_metrics(prefix: str) -> list[str]:
-    """Names of the registered linkage metrics of "image" or "embedding", sorted."""
+    """Names of the registered linkage metrics with a prefix, sorted."""
     return [
         name
         for name, entry in METRICS.entries().items()

@@ -12,8 +12,12 @@ from metrics.bootstrap import PatientBootstrap, percentile_interval
 from metrics.roc import Roc
 from metrics.score import Score
 
-PREFIXES = ("image", "embedding")
-"""What is attacked: released images by a verifier, or a classifier's own features."""
+ATTACKERS = ("static", "retrained", "cross")
+"""Who attacks changed images, by what the verifier learns from: originals, what is released, or
+both against each other."""
+PREFIXES = ("image", "embedding", *ATTACKERS)
+"""What is attacked: released images by the worst attacker, a classifier's own features, or
+released images by one attacker."""
 THRESHOLDS = 2048
 """Most genuine scores that the histograms per patient tell apart; more are thinned to this many."""
 BLOCK = 512
@@ -25,6 +29,10 @@ DIGITS = 9
 @dataclass(frozen=True)
 class Linkage:
     """All pairs of images of a test set, by patient. Pairs in different parts are not compared.
+
+    With a `gallery` the images are probes, and a pair is a probe beside another row of the gallery:
+    released images against originals. Pairs are ordered then, since image i released against
+    original j is not image j released against original i, and no image meets its own original.
 
     Cosines of all pairs come from blocks of one matrix product. The value of a metric is exact. Its
     replicates weigh a genuine pair of patient p by w_p and an impostor pair of p and q by w_p w_q,
@@ -39,12 +47,15 @@ class Linkage:
 
     prefix: str
     embeddings: np.ndarray
-    """`(n, width)`."""
+    """`(n, width)`; of the probes, where there is a gallery."""
     patients: np.ndarray
     """Codes `(n,)` in 0 … patients - 1."""
     parts: np.ndarray
     """Part `(n,)` of the k folds an image belongs to."""
     bootstrap: PatientBootstrap
+    gallery: np.ndarray | None = None
+    """`(n, width)` of the same images as the other side knows them; None compares the images among
+    themselves."""
 
     def __post_init__(self) -> None:
         if self.prefix not in PREFIXES:
@@ -64,25 +75,43 @@ class Linkage:
                 f"patient codes must lie in 0 … {self.bootstrap.patients - 1}, as many as the "
                 f"bootstrap weighs, but got {self.patients.min()} … {self.patients.max()}"
             )
-        wrong = np.flatnonzero(~np.isfinite(self.embeddings).all(axis=1))
-        if len(wrong):
+        if self.gallery is not None and self.gallery.shape != self.embeddings.shape:
             raise ValueError(
-                f"embeddings must be finite, but {len(wrong)} are not (first at row {wrong[0]})"
+                "every probe must have its row of the gallery, but their shapes are "
+                f"{self.embeddings.shape} and {self.gallery.shape}"
             )
+        for side in (self.embeddings, self.gallery):
+            if side is None:
+                continue
+            wrong = np.flatnonzero(~np.isfinite(side).all(axis=1))
+            if len(wrong):
+                raise ValueError(
+                    f"embeddings must be finite, but {len(wrong)} are not (first at row {wrong[0]})"
+                )
 
     @cached_property
     def units(self) -> np.ndarray:
         """Embeddings `(n, width)` float64 at length one; a zero vector stays, alike to nothing."""
-        x = self.embeddings.astype(np.float64)
-        length = np.linalg.norm(x, axis=1, keepdims=True)
-        return x / np.where(length > 0, length, 1)
+        return _units(self.embeddings)
+
+    @cached_property
+    def known(self) -> np.ndarray:
+        """The other side of every pair `(n, width)` at length one."""
+        return self.units if self.gallery is None else _units(self.gallery)
+
+    @property
+    def directions(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """Both sides of a pair; ordered pairs are met in either direction."""
+        there = (self.units, self.known)
+        return (there,) if self.gallery is None else (there, there[::-1])
 
     @cached_property
     def genuine(self) -> tuple[np.ndarray, np.ndarray]:
         """Cosine and patient of every pair of two images of one patient in one part."""
         first, second = _same_patient(self.patients, self.parts)
-        cosines = np.einsum("ij,ij->i", self.units[first], self.units[second])
-        return np.round(cosines, DIGITS), self.patients[first]
+        cosines = [np.einsum("ij,ij->i", x[first], y[second]) for x, y in self.directions]
+        patients = np.tile(self.patients[first], len(self.directions))
+        return np.round(np.concatenate(cosines), DIGITS), patients
 
     @cached_property
     def bins(self) -> _Bins:
@@ -96,13 +125,13 @@ class Linkage:
         everybody = np.zeros(bins.fine)
         by_patient = np.zeros((self.bootstrap.patients, bins.coarse), np.float32)
         for rows, columns in _blocks(self.parts):
-            cosines = np.round(self.units[rows] @ self.units[columns].T, DIGITS)
             impostor = self.patients[rows][:, None] != self.patients[columns]
-            place = bins.place(cosines)
-            everybody += np.bincount(place[impostor], minlength=bins.fine)
-            coarse = bins.coarsen[place]
-            for row, kept, at in zip(rows, impostor, coarse, strict=True):
-                by_patient[self.patients[row]] += np.bincount(at[kept], minlength=bins.coarse)
+            for x, y in self.directions:
+                place = bins.place(np.round(x[rows] @ y[columns].T, DIGITS))
+                everybody += np.bincount(place[impostor], minlength=bins.fine)
+                coarse = bins.coarsen[place]
+                for row, kept, at in zip(rows, impostor, coarse, strict=True):
+                    by_patient[self.patients[row]] += np.bincount(at[kept], minlength=bins.coarse)
         return everybody / 2, by_patient  # every pair was met from both of its ends
 
     @cached_property
@@ -137,7 +166,7 @@ class Linkage:
             sizes.append(len(gallery))
             for start in range(0, len(others), BLOCK):
                 block = others[start : start + BLOCK]
-                cosines = np.round(self.units[block] @ self.units[gallery].T, DIGITS)
+                cosines = np.round(self.units[block] @ self.known[gallery].T, DIGITS)
                 nearest = cosines == cosines.max(axis=1, keepdims=True)
                 own = np.searchsorted(names, self.patients[block])
                 hit = nearest[np.arange(len(block)), own] / nearest.sum(axis=1)
@@ -148,7 +177,8 @@ class Linkage:
     def verification(self, metric: str, measure: Callable[[Roc], np.ndarray]) -> Score:
         """The score of a statistic of the ROC curve."""
         pairs = (len(self.genuine[0]), int(self.impostors[0].sum()))
-        note = f"{pairs[0]} genuine and {pairs[1]} impostor pairs"
+        sides = "" if self.gallery is None else " of a released image and another one's original"
+        note = f"{pairs[0]} genuine and {pairs[1]} impostor pairs{sides}"
         return self.as_score(metric, measure(self.exact)[0], measure(self.replicates), note)
 
     def as_score(self, metric: str, value: float, replicates: np.ndarray, note: str) -> Score:
@@ -205,6 +235,13 @@ class _Bins:
         padded = np.append(self.cuts, np.nan)
         place: np.ndarray = 2 * left + (padded[left] == scores)
         return place
+
+
+def _units(embeddings: np.ndarray) -> np.ndarray:
+    x = embeddings.astype(np.float64)
+    length = np.linalg.norm(x, axis=1, keepdims=True)
+    unit: np.ndarray = x / np.where(length > 0, length, 1)
+    return unit
 
 
 def _same_patient(patients: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

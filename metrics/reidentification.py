@@ -1,10 +1,9 @@
-"""The verifier that attacks released images: does a pair of images show the same patient?"""
+"""The verifiers that attack released images: does a pair of images show the same patient?"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,8 +15,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, float], None]
 """Called after a training step with the step, the number of steps and the loss."""
@@ -67,27 +64,31 @@ def train_verifier(
     patients: np.ndarray,
     config: Verifier,
     progress: Progress | None = None,
+    counterparts: np.ndarray | None = None,
 ) -> nn.Module:
     """A network whose normalised outputs `(n, width)` are alike for images of one patient.
 
     `images` `(n, s, s)` uint8 and `patients` `(n,)` are the attacker's own: no patient of them may
-    be attacked later. Equal arguments give equal weights on a CPU.
+    be attacked later. With `counterparts`, the same images as somebody else has them, row by row,
+    one image of each pair is taken from there: the network learns to link the two kinds. A pair is
+    always of two different rows, so no image meets its own counterpart. Equal arguments give equal
+    weights on a CPU.
 
     Raises:
-        ValueError: fewer than two patients have two images.
+        ValueError: fewer than two patients have two images, or the lengths do not fit.
     """
     import torch
-    from torch import nn
     from torch.nn import functional
 
-    from backbones import build
-
     pairs = _Pairs(np.asarray(patients), config)
+    for stack in (images, counterparts):
+        if stack is not None and len(stack) != len(patients):
+            raise ValueError(
+                f"every audit image must have a patient, but got {len(stack)} images and "
+                f"{len(patients)} patients"
+            )
     with _seeded(config.seed):
-        # Without centred outputs some seeds stay for hundreds of steps where all images are alike.
-        net = nn.Sequential(
-            build(config.backbone, config.width), nn.BatchNorm1d(config.width, affine=False)
-        )
+        net = _untrained(config)
         optimizer = torch.optim.AdamW(
             net.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )
@@ -97,8 +98,12 @@ def train_verifier(
         net.train()
         for step in range(config.steps):
             rows = pairs.draw()
-            batch = _augment(_prepare(images[rows], config.image_size))
-            z = functional.normalize(net(batch), dim=1)
+            batch = _prepare(images[rows], config.image_size)
+            if counterparts is not None:
+                # The two rows of a patient are drawn in either order, so that each image is as
+                # often the counterpart as not.
+                batch[1::2] = _prepare(counterparts[rows[1::2]], config.image_size)
+            z = functional.normalize(net(_augment(batch)), dim=1)
             similarity = z @ z.T / TEMPERATURE
             similarity.fill_diagonal_(-math.inf)
             # Rows 2k and 2k+1 are the two images of patient k.
@@ -131,42 +136,41 @@ def attack(
     config: Verifier,
     audit_images: Array,
     audit_patients: Array,
-    test_images: Array,
-    *,
+    *attacked: Array,
+    counterparts: Array | None = None,
     cache: Path,
     key_digest: str = "",
     progress: Progress | None = None,
-) -> np.ndarray:
-    """Embeddings `(n, width)` float32 of the test images by a verifier trained on audit patients.
+) -> tuple[np.ndarray, ...]:
+    """Embeddings `(n, width)` float32 of each attacked stack, by one verifier.
 
-    Trained once: the result lies in `cache`/attacks under a hash of the config, of all three
-    arrays, of `key_digest` (whatever else the caller wants to tell apart) and of the sources. A
-    second process that asks for the same attack waits for the first. All arguments can be pickled,
-    and arrays may be given as `.npy` paths.
+    It is trained on audit patients, with `counterparts` across two kinds of images (see
+    `train_verifier`), and once: its weights lie in `cache`/attacks under a hash of the config, of
+    what it learns from, of `key_digest` (whatever else the caller wants to tell apart) and of the
+    sources; the embeddings of a stack lie beside them. A second process that asks for the same
+    attack waits for the first. All arguments can be pickled, and arrays may be given as `.npy`
+    paths.
 
     Raises:
         ValueError: fewer than two audit patients have two images, or the lengths do not fit.
     """
     from filelock import FileLock
 
-    audit, patients, test = (_array(a) for a in (audit_images, audit_patients, test_images))
-    if len(audit) != len(patients):
-        raise ValueError(
-            f"every audit image must have a patient, but got {len(audit)} images and "
-            f"{len(patients)} patients"
-        )
-    digest = _digest(config, key_digest, audit, patients, test)
-    path = Path(cache) / "attacks" / f"{digest}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        if path.is_file():
-            log.info("re-identification: embeddings of an earlier attack are used again")
-        else:
-            net = train_verifier(audit, patients, config, progress)
-            _save(path, embed(net, test, config.image_size))
-        with np.load(path) as held:
-            embeddings: np.ndarray = held["embeddings"]
-    return embeddings
+    audit, patients = _array(audit_images), _array(audit_patients)
+    others = [_array(counterparts)] if counterparts is not None else []
+    trained = _digest([asdict(config), key_digest], [audit, patients, *others], _sources())
+    folder = Path(cache) / "attacks"
+    folder.mkdir(parents=True, exist_ok=True)
+    stacks = [_array(stack) for stack in attacked]
+    paths = [folder / f"{trained}-{_digest([], [stack])}.npz" for stack in stacks]
+    with FileLock(folder / f"{trained}.lock"):
+        missing = [pair for pair in zip(paths, stacks, strict=True) if not pair[0].is_file()]
+        if missing:
+            weights = folder / f"{trained}.safetensors"
+            net = _trained(weights, config, audit, patients, progress, *others)
+            for path, stack in missing:
+                _save(path, embed(net, stack, config.image_size))
+        return tuple(_load(path) for path in paths)
 
 
 def cannot_train(patients: np.ndarray) -> str | None:
@@ -178,6 +182,17 @@ def cannot_train(patients: np.ndarray) -> str | None:
     return (
         "a verifier needs at least 2 patients with 2 images each, but got "
         f"{repeated} among {len(counts)} audit patients"
+    )
+
+
+def _untrained(config: Verifier) -> nn.Module:
+    from torch import nn
+
+    from backbones import build
+
+    # Without centred outputs some seeds stay for hundreds of steps where all images are alike.
+    return nn.Sequential(
+        build(config.backbone, config.width), nn.BatchNorm1d(config.width, affine=False)
     )
 
 
@@ -275,16 +290,40 @@ def _array(given: Array) -> np.ndarray:
     return array.astype(str) if array.dtype == object else array
 
 
-def _digest(config: Verifier, key: str, *arrays: np.ndarray) -> str:
+def _trained(
+    path: Path,
+    config: Verifier,
+    audit: np.ndarray,
+    patients: np.ndarray,
+    progress: Progress | None,
+    counterparts: np.ndarray | None = None,
+) -> nn.Module:
+    """The verifier whose weights lie at `path`, or one that is trained and put there."""
+    from safetensors.torch import load_file, save_file
+
+    if not path.is_file():
+        net = train_verifier(audit, patients, config, progress, counterparts)
+        partial = path.with_suffix(".partial")
+        save_file({k: v.contiguous() for k, v in net.state_dict().items()}, partial)
+        partial.replace(path)
+        return net
+    net = _untrained(config)
+    net.load_state_dict(load_file(path))
+    return net.eval()
+
+
+def _digest(named: list[object], arrays: list[np.ndarray], sources: bytes = b"") -> str:
     """What an attack depends on, as a short hash."""
-    state = hashlib.sha256(json.dumps([asdict(config), key], sort_keys=True).encode())
-    here = Path(__file__).resolve()
-    for source in (here, here.parent.parent / "backbones.py"):
-        state.update(source.read_bytes())
+    state = hashlib.sha256(json.dumps(named, sort_keys=True).encode() + sources)
     for array in arrays:
         state.update(f"{array.dtype}{array.shape}".encode())
         state.update(np.ascontiguousarray(array).tobytes())
     return state.hexdigest()[:24]
+
+
+def _sources() -> bytes:
+    here = Path(__file__).resolve()
+    return b"".join(p.read_bytes() for p in (here, here.parent.parent / "backbones.py"))
 
 
 def _save(path: Path, embeddings: np.ndarray) -> None:
@@ -292,3 +331,9 @@ def _save(path: Path, embeddings: np.ndarray) -> None:
     partial = path.with_suffix(".partial.npz")
     np.savez(partial, embeddings=embeddings)
     partial.replace(path)
+
+
+def _load(path: Path) -> np.ndarray:
+    with np.load(path) as held:
+        embeddings: np.ndarray = held["embeddings"]
+    return embeddings

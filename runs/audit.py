@@ -4,49 +4,212 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import pickle
 import signal
+import sys
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
+from threading import Thread
 from types import TracebackType
 
 import numpy as np
 
 from datasets.images import cache_dir, open_images
-from datasets.split import Split
-from methods.base import Context
+from datasets.split import Folds, Split
+from methods.base import Context, Method
 from metrics.bootstrap import PatientBootstrap
-from metrics.linkage import linkage_scores, undefined_linkage
+from metrics.linkage import linkage_scores, undefined_linkage, worst_linkage
+from metrics.pairs import ATTACKERS
 from metrics.predictions import Predictions
-from metrics.reidentification import Verifier, attack, cannot_train
+from metrics.reidentification import Array, Verifier, attack, cannot_train
 from metrics.score import Score
 from runs.plan import Plan
 from runs.preparation import Prepared
 
-Scene = tuple[Split, Split]
-"""Images that the attacker learns from, with patients, and images that it attacks."""
+TOLD_EVERY = 15.0
+"""Seconds between two lines about an attacker that is being trained."""
+
+
+class NothingToAttack(ValueError):
+    """Why the images that a method releases cannot be attacked."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Pixels uint8 `(n, s, s)` of one part: those the attacker learns from, with the patients of
+    the rows `(n,)`, and those it attacks, each before and after the method."""
+
+    patients: np.ndarray
+    audit: np.ndarray
+    audit_released: np.ndarray
+    test: np.ndarray
+    test_released: np.ndarray
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the released pixels are the originals."""
+        return _equal(self.audit, self.audit_released) and _equal(self.test, self.test_released)
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """What one attacker makes of all parts: embeddings `(n, width)` of the released test images,
+    and of their originals where those are the other side of its pairs."""
+
+    prefix: str
+    released: np.ndarray
+    originals: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class ImageAudit:
+    """The attack on the images that a method releases, part by part; it can be pickled."""
+
+    method: Method
+    verifier: Verifier
+    folds: tuple[Folds, ...]
+    contexts: tuple[Context, ...]
+
+    @classmethod
+    def of(cls, prepared: Prepared, contexts: Sequence[Context]) -> ImageAudit:
+        """The audit of a run, with a context for each part."""
+        plan = prepared.plan
+        return cls(plan.method, verifier(plan), prepared.folds, tuple(contexts))
+
+    def beside(self, log: logging.Logger) -> ImageAudit:
+        """The same audit, with folders of its own and another log, for a second process."""
+        own = tuple(replace(c, workdir=c.workdir / "attackers", log=log) for c in self.contexts)
+        for ctx in own:
+            ctx.workdir.mkdir(parents=True, exist_ok=True)
+        return replace(self, contexts=own)
+
+    def attacked(self) -> list[Attacked]:
+        """What the attackers make of the released test images; one attacker if they are originals.
+
+        What was trained before is read from the cache.
+
+        Raises:
+            NothingToAttack: no attacker can be trained, or the released images are not those of
+                the patients.
+        """
+        scenes = self._scenes()
+        if all(scene.unchanged for scene in scenes):
+            return [self._attack("image", scenes, 1, 1)]
+        count = len(ATTACKERS)
+        return [self._attack(who, scenes, i + 1, count) for i, who in enumerate(ATTACKERS)]
+
+    def _scenes(self) -> list[Scene]:
+        if reason := hopeless(self.folds):
+            raise NothingToAttack(reason)
+        released = [
+            tuple(self.method.release(fold, ctx) for fold in (folds.audit, folds.test))
+            for folds, ctx in zip(self.folds, self.contexts, strict=True)
+        ]
+        for folds, splits in zip(self.folds, released, strict=True):
+            for fold, split in zip((folds.audit, folds.test), splits, strict=True):
+                if not np.array_equal(fold.frame["image_id"], split.frame["image_id"]):
+                    raise NothingToAttack(
+                        f"the released images are not those of the {fold.name} patients, image by "
+                        "image"
+                    )
+        return [
+            self._scene(folds, *splits) for folds, splits in zip(self.folds, released, strict=True)
+        ]
+
+    def _scene(self, folds: Folds, audit: Split, test: Split) -> Scene:
+        originals = [self._pixels(fold) for fold in (folds.audit, folds.test)]
+        changed = [
+            before if split is fold else self._pixels(split)
+            for before, fold, split in zip(
+                originals, (folds.audit, folds.test), (audit, test), strict=True
+            )
+        ]
+        patients = folds.audit.frame["patient_id"].to_numpy(dtype=str)
+        return Scene(patients, originals[0], changed[0], originals[1], changed[1])
+
+    def _pixels(self, split: Split) -> np.ndarray:
+        return open_images(split, self.verifier.image_size).take()
+
+    def _attack(self, prefix: str, scenes: Sequence[Scene], number: int, count: int) -> Attacked:
+        """One attacker on all parts."""
+        released: list[np.ndarray] = []
+        originals: list[np.ndarray] = []
+        for part, scene in enumerate(scenes):
+            name = f"re-identification by the {prefix} attacker ({number} of {count})"
+            if prefix == "image":
+                name = "re-identification attacker"
+            if len(scenes) > 1:
+                name += f", part {part + 1} of {len(scenes)}"
+            found = self._embeddings(prefix, scene, _Told(name, self.contexts[part].log))
+            released.append(found[0])
+            originals += found[1:]
+        across = np.concatenate(originals) if originals else None
+        return Attacked(prefix, np.concatenate(released), across)
+
+    def _embeddings(self, prefix: str, scene: Scene, told: _Told) -> tuple[np.ndarray, ...]:
+        if prefix in ("image", "retrained"):
+            return self._by(scene, scene.audit_released, (scene.test_released,), told)
+        stacks = (scene.test_released, scene.test)
+        if prefix == "static":
+            return self._by(scene, scene.audit, stacks, told)
+        return self._by(scene, scene.audit_released, stacks, told, counterparts=scene.audit)
+
+    def _by(
+        self,
+        scene: Scene,
+        learnt: np.ndarray,
+        stacks: tuple[Array, ...],
+        told: _Told,
+        counterparts: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, ...]:
+        return attack(
+            self.verifier,
+            learnt,
+            scene.patients,
+            *stacks,
+            counterparts=counterparts,
+            cache=cache_dir(),
+            progress=told,
+        )
 
 
 class Attackers:
     """A second process that trains the attackers while the classifier trains in this one.
 
-    It only fills the attackers' cache, so nothing hangs on it. A method that changes its images
-    has none to attack before it is fitted; then there is no such process.
+    It only fills caches: that of the attackers, and what the method keeps of its changed images. So
+    nothing hangs on it: where it fails or cannot be, this process does the work and meets the
+    errors. There is none where the terms do not allow the audit or no attacker can be trained, and
+    none for a method that the other process could not import.
     """
 
-    def __init__(self, prepared: Prepared) -> None:
-        plan = prepared.plan
+    def __init__(
+        self, prepared: Prepared, contexts: Sequence[Context], log: logging.Logger
+    ) -> None:
+        self._log = log
         self._process: BaseProcess | None = None
-        scenes = [(folds.audit, folds.test) for folds in prepared.folds]
-        wanted = plan.dataset.reidentification_allowed and plan.method.releases_originals
-        if wanted and not _hopeless(scenes):
+        self._relay: Thread | None = None
+        plan = prepared.plan
+        if not plan.dataset.reidentification_allowed or hopeless(prepared.folds):
+            return
+        sent = _pickled(ImageAudit.of(prepared, contexts), plan)
+        if sent is not None:
             spawn = multiprocessing.get_context("spawn")
+            self._receiver, self._sender = spawn.Pipe(duplex=False)
             self._process = spawn.Process(
-                target=_attack_beside, args=(verifier(plan), scenes), daemon=True
+                target=_attack_beside, args=(sent, plan.threads, self._sender), daemon=True
             )
 
     def __enter__(self) -> Attackers:
         if self._process is not None:
             self._process.start()
+            # With this end closed, that of the other process is the last, and its end is noticed.
+            self._sender.close()
+            self._relay = Thread(target=_relay, args=(self._receiver, self._log), daemon=True)
+            self._relay.start()
         return self
 
     def __exit__(
@@ -57,13 +220,23 @@ class Attackers:
     ) -> None:
         if self._process is not None and self._process.is_alive():
             self._process.terminate()
+            self._process.join()
+        if self._relay is not None:
+            self._relay.join()
 
-    def wait(self, log: logging.Logger) -> None:
-        """Return once the attackers are trained."""
+    def wait(self) -> None:
+        """Return once the attackers are trained; meanwhile their process tells how far it is."""
         if self._process is not None:
             if self._process.is_alive():
-                log.info("waiting for the re-identification attacker")
+                self._log.info("waiting for the re-identification attackers")
             self._process.join()
+            if self._relay is not None:
+                self._relay.join()
+            if code := self._process.exitcode:
+                self._log.info(
+                    "the attackers' process ended early (exit code %d); their work is done here",
+                    code,
+                )
 
 
 def linkage(
@@ -73,20 +246,26 @@ def linkage(
     embeddings: Sequence[np.ndarray],
     bootstrap: PatientBootstrap,
 ) -> list[Score]:
-    """Scores of both columns; none where the data set's terms do not allow the audit."""
-    plan = prepared.plan
-    if not plan.dataset.reidentification_allowed:
+    """Scores of both columns; none where the data set's terms do not allow the audit.
+
+    Where the released images are not the originals, scores of each attacker precede those of the
+    worst.
+    """
+    if not prepared.plan.dataset.reidentification_allowed:
         return []
     codes, parts = test.patient_codes()[0], test.frame["part"].to_numpy(np.int64)
-    scenes = [
-        (plan.method.release(folds.audit, ctx), plan.method.release(folds.test, ctx))
-        for folds, ctx in zip(prepared.folds, contexts, strict=True)
-    ]
-    if reason := _hopeless(scenes) or _foreign(scenes, test):
-        images = undefined_linkage("image", reason)
+    try:
+        attacked = ImageAudit.of(prepared, contexts).attacked()
+    except NothingToAttack as reason:
+        images = undefined_linkage("image", str(reason))
     else:
-        attacked = np.concatenate(attack_all(verifier(plan), scenes))
-        images = linkage_scores("image", attacked, codes, parts, bootstrap)
+        by_attacker = {
+            a.prefix: linkage_scores(a.prefix, a.released, codes, parts, bootstrap, a.originals)
+            for a in attacked
+        }
+        images = [score for scores in by_attacker.values() for score in scores]
+        if "image" not in by_attacker:
+            images += worst_linkage(by_attacker)
     features = np.concatenate(embeddings)
     return images + linkage_scores("embedding", features, codes, parts, bootstrap)
 
@@ -97,34 +276,87 @@ def verifier(plan: Plan) -> Verifier:
     return Verifier(seed=0, image_size=plan.method.image_size)
 
 
-def attack_all(config: Verifier, scenes: Sequence[Scene]) -> list[np.ndarray]:
-    """Embeddings of the attacked images of each scene, by an attacker trained on its audit part."""
-    embeddings = []
-    for audit, released in scenes:
-        known = open_images(audit, config.image_size).take()
-        attacked = open_images(released, config.image_size).take()
-        patients = audit.frame["patient_id"].to_numpy(dtype=str)
-        embeddings.append(attack(config, known, patients, attacked, cache=cache_dir()))
-    return embeddings
-
-
-def _attack_beside(config: Verifier, scenes: Sequence[Scene]) -> None:
-    # Ctrl-C reaches the whole group; the first process tells the user and ends this one.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    attack_all(config, scenes)
-
-
-def _hopeless(scenes: Sequence[Scene]) -> str | None:
-    """Why no attacker can be trained, or None."""
-    for audit, _ in scenes:
-        if reason := cannot_train(audit.frame["patient_id"].to_numpy(dtype=str)):
+def hopeless(parts: Sequence[Folds]) -> str | None:
+    """Why no attacker can be trained on the audit folds, or None."""
+    for folds in parts:
+        if reason := cannot_train(folds.audit.frame["patient_id"].to_numpy(dtype=str)):
             return reason
     return None
 
 
-def _foreign(scenes: Sequence[Scene], test: Predictions) -> str | None:
-    """Why the released images cannot be linked to test patients, or None."""
-    released = [i for _, split in scenes for i in split.frame["image_id"].astype(str)]
-    if released == test.frame["image"].tolist():
+class _Told:
+    """Tells the log that an attacker is trained, and every 15 seconds how far it is."""
+
+    def __init__(self, name: str, log: logging.Logger) -> None:
+        self.name, self.log = name, log
+        self.last = -TOLD_EVERY
+
+    def __call__(self, step: int, steps: int, loss: float) -> None:
+        now = time.monotonic()
+        if now - self.last >= TOLD_EVERY or step == steps:
+            self.last = now
+            self.log.info("%s: step %d of %d, loss %.3f", self.name, step, steps, loss)
+
+
+class _Sent(logging.Handler):
+    """Sends what is logged to the first process."""
+
+    def __init__(self, sender: Connection) -> None:
+        super().__init__()
+        self.sender = sender
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send level and text of a record."""
+        try:
+            self.sender.send((record.levelno, record.getMessage()))
+        except OSError:
+            # The first process is gone; what is trained here still serves the next run.
+            return
+
+
+def _attack_beside(sent: bytes, threads: int, sender: Connection) -> None:
+    """Release and attack in this process, and tell the first one about it."""
+    # Ctrl-C reaches the whole group; the first process tells the user and ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import torch
+
+    torch.set_num_threads(threads)
+    log = logging.getLogger("trilemma.attackers")
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+    log.handlers[:] = [_Sent(sender)]
+    try:
+        audit: ImageAudit = pickle.loads(sent)
+        audit.beside(log).attacked()
+    except NothingToAttack:
+        return
+    except Exception as error:  # noqa: BLE001 - the first process meets it again, and raises it
+        # Without its message, which may name patients and would be kept in a file.
+        log.info("the attackers' process met a %s; their work is done here", type(error).__name__)
+
+
+def _relay(receiver: Connection, log: logging.Logger) -> None:
+    """Log what the other process sends, until it ends."""
+    while True:
+        try:
+            level, text = receiver.recv()
+        except (EOFError, OSError):
+            return
+        log.log(level, "%s", text)
+
+
+def _pickled(audit: ImageAudit, plan: Plan) -> bytes | None:
+    """The audit as bytes, or None if another process could not make it from them."""
+    plugins = {Path(plugin) for plugin in plan.plugins}
+    for base in type(audit.method).__mro__[:-1]:
+        file = getattr(sys.modules.get(base.__module__), "__file__", None)
+        if file is not None and Path(file).resolve() in plugins:
+            return None
+    try:
+        return pickle.dumps(audit)
+    except (pickle.PicklingError, AttributeError, TypeError):
         return None
-    return "the released images are not those of the test patients, image by image"
+
+
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+    return a is b or np.array_equal(a, b)

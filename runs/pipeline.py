@@ -53,27 +53,26 @@ def execute(prepared: Prepared, log: logging.Logger, *, again: bool = False) -> 
         StoreError: the tracking store cannot be used; nothing was stored.
     """
     final = prepared.directory
-    with Attackers(prepared) as attackers:
-        store = Store(prepared.plan.tracking_uri, prepared.plan.experiment)
-        with final.locked():
-            final.recover()
-            directory = final.aside if again else final
-            directory.path.mkdir(parents=True, exist_ok=True)
-            run = _Run(prepared, directory, store, attackers, log)
-            if directory.finished:
-                record = directory.record()
-                record = record if record.logged else run.log_results(record)
-            else:
-                record = run.go()
-            if again:
-                same = final.exists() and _same_predictions(final.path, directory.path)
-                if final.exists():
-                    log.info(
-                        "predictions identical to those of the earlier run: %s",
-                        "yes" if same else "NO",
-                    )
-                directory.take_the_place_of(final)
-            return record
+    store = Store(prepared.plan.tracking_uri, prepared.plan.experiment)
+    with final.locked():
+        final.recover()
+        directory = final.aside if again else final
+        directory.path.mkdir(parents=True, exist_ok=True)
+        run = _Run(prepared, directory, store, log)
+        if directory.finished:
+            record = directory.record()
+            record = record if record.logged else run.log_results(record)
+        else:
+            record = run.go()
+        if again:
+            same = final.exists() and _same_predictions(final.path, directory.path)
+            if final.exists():
+                log.info(
+                    "predictions identical to those of the earlier run: %s",
+                    "yes" if same else "NO",
+                )
+            directory.take_the_place_of(final)
+        return record
 
 
 class _Run:
@@ -84,11 +83,10 @@ class _Run:
         prepared: Prepared,
         directory: RunDirectory,
         store: Store,
-        attackers: Attackers,
         log: logging.Logger,
     ) -> None:
         self.prepared, self.plan = prepared, prepared.plan
-        self.directory, self.store, self.attackers, self.log = directory, store, attackers, log
+        self.directory, self.store, self.log = directory, store, log
         self.pseudonyms = Pseudonyms(self.plan.output, self.plan.dataset.registered_name)
         self.contexts: list[Context] = []
         self.run_id = ""
@@ -99,9 +97,11 @@ class _Run:
         handler = logging.FileHandler(self.directory.path / LOG)
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         self.log.addHandler(handler)
+        self.contexts = [self._context(*part) for part in enumerate(self.prepared.folds)]
         try:
-            self._begin()
-            table, scores, parameters, training = self._measure()
+            with Attackers(self.prepared, self.contexts, self.log) as attackers:
+                self._begin()
+                table, scores, parameters, training = self._measure(attackers)
             self._write(table, scores)
             total = time.perf_counter() - started
             record = self.directory.update(
@@ -152,7 +152,9 @@ class _Run:
         )
         self.directory.update(mlflow_run_id=self.run_id)
 
-    def _measure(self) -> tuple[pd.DataFrame, list[Score], int, dict[str, float]]:
+    def _measure(
+        self, attackers: Attackers
+    ) -> tuple[pd.DataFrame, list[Score], int, dict[str, float]]:
         """Predictions for val and test in one table, all scores, parameters, training seconds."""
         vals, tests, embeddings, probes, histories, thresholds = [], [], [], [], [], []
         parameters = 0
@@ -175,7 +177,7 @@ class _Run:
         bootstrap = PatientBootstrap(patients)
         macro = self.prepared.task.macro_findings
         scores = evaluate(test, macro_findings=macro, bootstrap=bootstrap)
-        self.attackers.wait(self.log)
+        attackers.wait()
         scores += linkage(self.prepared, self.contexts, test, embeddings, bootstrap)
         scores += leakage_scores(test, embeddings, probes, bootstrap)
         scores += training_scores(history)
@@ -189,9 +191,20 @@ class _Run:
         plan, parts = self.plan, len(self.prepared.folds)
         if parts > 1:
             self.log.info("part %d of %d", part + 1, parts)
-        ctx = Context(
-            seed=plan.seed,
-            device=plan.device,
+        stored = plan.from_run.weights(part, parts) if plan.from_run else None
+        predictor, history = fit(
+            plan.method,
+            folds,
+            self.contexts[part],
+            stored_weights=stored,
+            on_epoch=lambda row: self._tell_epoch(row, part),
+        )
+        return predictor, pd.DataFrame(history.rows)
+
+    def _context(self, part: int, folds: Folds) -> Context:
+        return Context(
+            seed=self.plan.seed,
+            device=self.plan.device,
             workdir=self.directory.workdir(part),
             shared=cache_dir() / "fitted",
             pictures=self.directory.path / "pictures",
@@ -199,16 +212,6 @@ class _Run:
             task=self.prepared.task,
             train=folds.train,
         )
-        self.contexts.append(ctx)
-        stored = plan.from_run.weights(part, parts) if plan.from_run else None
-        predictor, history = fit(
-            plan.method,
-            folds,
-            ctx,
-            stored_weights=stored,
-            on_epoch=lambda row: self._tell_epoch(row, part),
-        )
-        return predictor, pd.DataFrame(history.rows)
 
     def _tell_epoch(self, row: dict[str, float], part: int) -> None:
         try:

@@ -33,10 +33,13 @@ def toy(patients: int, seed: int, nuisance: float = 0.0) -> tuple[np.ndarray, np
     return images.clip(0, 255).astype(np.uint8), codes
 
 
-def verification_auc(embeddings: np.ndarray, patients: np.ndarray) -> float:
+def verification_auc(
+    embeddings: np.ndarray, patients: np.ndarray, gallery: np.ndarray | None = None
+) -> float:
     codes = np.unique(patients, return_inverse=True)[1]
     bootstrap = PatientBootstrap(int(codes.max()) + 1, 10)
-    found = linkage_scores("image", embeddings, codes, np.zeros(len(codes), int), bootstrap)
+    parts = np.zeros(len(codes), int)
+    found = linkage_scores("image", embeddings, codes, parts, bootstrap, gallery)
     return next(s.value for s in found if s.metric == "image_reid_auc")
 
 
@@ -114,6 +117,58 @@ def test_a_batch_holds_two_different_images_of_different_patients() -> None:
         assert sorted(patients[rows[:, 0]]) == [1, 3, 7]
 
 
+def test_cross_pairs_are_two_different_images_one_of_each_kind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Every image is of one gray: row r as 2 r, its counterpart as 2 r + 1.
+    patients = np.repeat(np.arange(10), 3)
+    images = np.zeros((30, 16, 16), np.uint8) + 2 * np.arange(30, dtype=np.uint8)[:, None, None]
+    batches = []
+
+    def see(x: torch.Tensor) -> torch.Tensor:
+        batches.append(x[:, 0, 0, 0].numpy().astype(int))
+        return torch.rand(x.shape)
+
+    def as_it_is(given: np.ndarray, size: int) -> torch.Tensor:
+        return torch.from_numpy(np.array(given)).unsqueeze(1).float()
+
+    monkeypatch.setattr(reidentification, "_augment", see)
+    monkeypatch.setattr(reidentification, "_prepare", as_it_is)
+    config = replace(TINY, steps=20, batch_patients=10)
+    train_verifier(images, patients, config, counterparts=images + 1)
+    pairs = np.concatenate(batches).reshape(-1, 2)
+    assert len(pairs) == 200
+    assert (pairs % 2 == (0, 1)).all()
+    rows = pairs // 2
+    assert (rows[:, 0] != rows[:, 1]).all()
+    assert (patients[rows[:, 0]] == patients[rows[:, 1]]).all()
+    # Either of the two visits is the counterpart.
+    assert set(np.sign(rows[:, 1] - rows[:, 0])) == {-1, 1}
+
+
+def test_a_fixed_permutation_of_pixels_hides_from_the_static_attacker_alone(
+    tmp_path: Path,
+) -> None:
+    images, patients = toy(80, seed=0)
+    unseen, others = toy(40, seed=1)
+    order = np.random.default_rng(3).permutation(256)
+
+    def permuted(x: np.ndarray) -> np.ndarray:
+        return x.reshape(len(x), -1)[:, order].reshape(x.shape)
+
+    released = permuted(unseen)
+    changed = permuted(images)
+    static = attack(TINY, images, patients, released, unseen, cache=tmp_path)
+    (retrained,) = attack(TINY, changed, patients, released, cache=tmp_path)
+    cross = attack(
+        TINY, changed, patients, released, unseen, counterparts=images, cache=tmp_path
+    )  # fmt: skip
+    assert verification_auc(static[1], others) > 0.95  # it is no weak attacker
+    assert verification_auc(static[0], others, static[1]) < 0.65
+    assert verification_auc(retrained, others) > 0.9
+    assert verification_auc(cross[0], others, cross[1]) > 0.85
+
+
 def test_patients_with_one_image_cannot_train_a_verifier() -> None:
     images, _ = toy(20, seed=0)
     with pytest.raises(ValueError, match="at least 2 patients with 2 images each, but got 0"):
@@ -132,13 +187,39 @@ def test_a_second_attack_trains_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     images, patients = toy(20, seed=0)
     unseen, _ = toy(5, seed=1)
     config = replace(TINY, steps=2)
-    first = attack(config, images, patients, unseen, cache=tmp_path)
+    (first,) = attack(config, images, patients, unseen, cache=tmp_path)
 
     def refuse(*_: object) -> None:
         raise AssertionError("trained again")
 
     monkeypatch.setattr(reidentification, "train_verifier", refuse)
-    assert np.array_equal(attack(config, images, patients, unseen, cache=tmp_path), first)
+    (second,) = attack(config, images, patients, unseen, cache=tmp_path)
+    assert np.array_equal(second, first)
+
+
+def test_a_trained_verifier_attacks_other_images_without_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, patients = toy(20, seed=0)
+    unseen, _ = toy(5, seed=1)
+    config = replace(TINY, steps=2)
+    at_once = attack(config, images, patients, unseen, unseen ^ 1, cache=tmp_path / "a")
+    attack(config, images, patients, unseen, cache=tmp_path / "b")
+    monkeypatch.setattr(reidentification, "train_verifier", None)
+    later = attack(config, images, patients, unseen, unseen ^ 1, cache=tmp_path / "b")
+    assert not np.array_equal(*at_once)
+    for one, other in zip(at_once, later, strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_both_sides_of_an_attack_are_seen_by_one_verifier(tmp_path: Path) -> None:
+    images, patients = toy(20, seed=0)
+    unseen, _ = toy(5, seed=1)
+    one, other = attack(
+        replace(TINY, steps=2), images, patients, unseen, unseen, counterparts=images ^ 1,
+        cache=tmp_path,
+    )  # fmt: skip
+    assert np.array_equal(one, other)
 
 
 def test_whatever_an_attack_depends_on_trains_another(
@@ -158,10 +239,11 @@ def test_whatever_an_attack_depends_on_trains_another(
     attack(replace(config, seed=1), images, patients, unseen, cache=tmp_path)
     attack(config, images ^ 1, patients, unseen, cache=tmp_path)
     attack(config, images, patients[::-1], unseen, cache=tmp_path)
-    attack(config, images, patients, unseen ^ 1, cache=tmp_path)
+    attack(config, images, patients, unseen, cache=tmp_path, counterparts=images)
+    attack(config, images, patients, unseen, cache=tmp_path, counterparts=images ^ 1)
     attack(config, images, patients, unseen, cache=tmp_path, key_digest="other")
-    assert len(trained) == 6
-    assert len(list((tmp_path / "attacks").glob("*.npz"))) == 6
+    assert len(trained) == 7
+    assert len(list((tmp_path / "attacks").glob("*.npz"))) == 7
 
 
 def test_arrays_and_files_are_the_same_attack(tmp_path: Path) -> None:
@@ -190,6 +272,8 @@ def test_lengths_must_fit(tmp_path: Path) -> None:
     images, patients = toy(20, seed=0)
     with pytest.raises(ValueError, match="60 images and 59 patients"):
         attack(TINY, images, patients[1:], images, cache=tmp_path)
+    with pytest.raises(ValueError, match="59 images and 60 patients"):
+        attack(TINY, images, patients, images, counterparts=images[1:], cache=tmp_path)
 
 
 def test_an_attack_can_be_sent_to_another_process(tmp_path: Path) -> None:
@@ -197,7 +281,7 @@ def test_an_attack_can_be_sent_to_another_process(tmp_path: Path) -> None:
     unseen, _ = toy(5, seed=1)
     here = partial(attack, replace(TINY, steps=1), images, patients, unseen, cache=tmp_path)
     there = pickle.loads(pickle.dumps(here))
-    assert np.array_equal(here(), there())
+    assert np.array_equal(here()[0], there()[0])
     assert len(list((tmp_path / "attacks").glob("*.npz"))) == 1
 
 
@@ -210,7 +294,7 @@ def test_an_attack_in_another_process_fills_the_cache(tmp_path: Path) -> None:
         target=attack, args=(config, images, patients, unseen), kwargs={"cache": tmp_path / "b"}
     )
     other.start()
-    here = attack(config, images, patients, unseen, cache=tmp_path / "a")
+    (here,) = attack(config, images, patients, unseen, cache=tmp_path / "a")
     other.join()
     assert other.exitcode == 0
     (held,) = (tmp_path / "b" / "attacks").glob("*.npz")
