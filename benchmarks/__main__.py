@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
+CLEAR = "\r\x1b[K"
+"""To the start of the line, and all of it gone."""
 
 EXAMPLES = """\
 examples:
@@ -141,7 +145,7 @@ def suite(options: argparse.Namespace) -> int:
     folder = folder_of(made, planned[0].plan.output)
     print(f"{workers} at a time; logs and the table of runs: {folder}\n", flush=True)
     budget = made.budget_name(choice.budget)
-    launcher = Launcher(known, folder=folder, budget=budget, workers=workers, say=_say)
+    launcher = Launcher(known, folder=folder, budget=budget, workers=workers, terminal=Terminal())
     try:
         outcomes = launcher.go()
     except Interrupted:
@@ -174,8 +178,23 @@ def chosen(options: argparse.Namespace) -> Choice:
     )
 
 
-def _say(text: str) -> None:
-    print(text, flush=True)
+class Terminal:
+    """Lines that stay, and on a terminal one below them that changes once a second."""
+
+    def __init__(self) -> None:
+        self._shows = sys.stdout.isatty()
+        self._told = 0.0
+
+    def say(self, text: str) -> None:
+        """Print a line that stays."""
+        print(f"{CLEAR if self._shows else ''}{text}", flush=True)
+
+    def live(self, text: Callable[[], str]) -> None:
+        """Show what `text` returns in place of what was shown before."""
+        if self._shows and time.monotonic() - self._told >= 1:
+            self._told = time.monotonic()
+            width = shutil.get_terminal_size().columns
+            print(f"{CLEAR}{text()[: width - 1]}", end="", flush=True)
 
 
 def _seeds(text: str) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import FrameType
-from typing import IO
+from typing import IO, Protocol
 
 from benchmarks.expand import Known, Planned
 
@@ -91,6 +91,18 @@ class Estimate:
         return run.arm.name, run.data.name, run.first and run.arm.shared_cost > 0
 
 
+class Terminal(Protocol):
+    """Where a launcher tells how far it is."""
+
+    def say(self, text: str) -> None:
+        """Show lines that stay."""
+        ...
+
+    def live(self, text: Callable[[], str]) -> None:
+        """Show what `text` returns now in place of what was shown so last."""
+        ...
+
+
 @dataclass
 class _Child:
     """A run under way."""
@@ -106,11 +118,10 @@ class Launcher:
     """Runs of one suite on some workers, one process and one log file each."""
 
     def __init__(
-        self, runs: Sequence[Known], *, folder: Path, budget: str, workers: int,
-        say: Callable[[str], None] = print,
-    ) -> None:  # fmt: skip
+        self, runs: Sequence[Known], *, folder: Path, budget: str, workers: int, terminal: Terminal
+    ) -> None:
         self.runs, self.folder, self.budget, self.workers = runs, folder, budget, workers
-        self.say = say
+        self.terminal = terminal
         self.estimate = Estimate()
         self.outcomes: list[Outcome] = []
         self._children: list[_Child] = []
@@ -158,6 +169,7 @@ class Launcher:
                 while waiting and len(self._children) < self.workers:
                     self._children.append(self._start(waiting.pop(0)))
                 time.sleep(POLL)
+                self.terminal.live(self._running)
                 for child in [c for c in self._children if c.process.poll() is not None]:
                     self._children.remove(child)
                     self._finish(child, waiting)
@@ -207,13 +219,21 @@ class Launcher:
             "time left unknown yet" if left is None else f"about {clock(left)} left"
         )  # fmt: skip
         total = len(self.runs)
-        self.say(
+        self.terminal.say(
             f"[{len(self.outcomes):>{len(str(total))}} of {total}] {state:<12} "
             f"{child.known.planned.name}, {clock(seconds)}   "
             f"(elapsed {clock(now - self._started)}, {rest})"
         )
         if told:
-            self.say(f"    {told}\n    {child.log}")
+            self.terminal.say(f"    {told}\n    {child.log}")
+
+    def _running(self) -> str:
+        """The runs under way, how long they have run, and the last words of each."""
+        now = time.monotonic()
+        return " | ".join(
+            f"{c.known.planned.name} {clock(now - c.started)} {_last_words(c.log)}"
+            for c in self._children
+        )
 
     def _note(
         self, known: Known, state: str, *, seconds: float = 0.0, code: int = 0, told: str = "",
@@ -250,7 +270,7 @@ class Launcher:
     def _stop(self) -> None:
         """Interrupt every run once, as Ctrl-C does, then end what does not end by itself."""
         if self._children:
-            self.say(f"stopping {len(self._children)} runs")
+            self.terminal.say(f"stopping {len(self._children)} runs")
         for number in (signal.SIGINT, signal.SIGKILL):
             for child in self._children:
                 _signal_group(child.process.pid, number)
@@ -301,6 +321,14 @@ def _why(code: int, text: str) -> str:
     if code < 0:
         return f"ended by {signal.Signals(-code).name}; its last line: {last}"
     return f"exit code {code}: {last}"
+
+
+def _last_words(log: Path) -> str:
+    """The last line that a run has printed so far."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 500))
+        lines = file.read().decode(errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def _environment(run: Planned) -> dict[str, str]:

@@ -37,7 +37,7 @@ def card() -> Suite:
             Arm("anonymized", {"anonymiser": "blur"}, shared_cost=1),
             Arm("anonymized", {"anonymiser": "pixelate"}, shared_cost=1),
             Arm("anonymized", {"anonymiser": "random_warp"}, shared_cost=1),
-            Arm("anonymized", {"anonymiser": "inpaint"}, shared_cost=8),
+            Arm("anonymized", {"anonymiser": "inpaint"}, shared_cost=14),
         ),
         seeds=(0, 1, 2, 3, 4),
         budgets={

@@ -152,7 +152,7 @@ def test_an_interrupted_suite_stops_its_runs_and_continues(place: Place) -> None
     place.suite(
         arms=[{"method": "erm"}],
         seeds=[0, 1, 2],
-        budgets={"long": {"set": {"image_size": 32, "epochs": 400, "patience": 400}}},
+        budgets={"long": {"set": {"image_size": 32, "epochs": 150, "patience": 150}}},
     )
     process = place.start("--workers", "2")
     deadline = time.monotonic() + 300
