@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 EPILOG = """\
-what it reads:  <output>/<dataset>/<method>/<key>/run.json and scores.parquet, nothing else
+what it reads:  <output>/<dataset>/<method>/<key>/run.json and scores.parquet; to compare methods
+                with ERM on the same patients also predictions.parquet, where it is there
 what it writes: index.html        one self-contained page: open it in a browser
                 leaderboard.md    the headline tables, for a repository or a wiki
                 leaderboard.csv   every aggregated number, not rounded

@@ -11,11 +11,13 @@ import pandas as pd
 
 from leaderboard.against import Comparison, Group, Measure, reference_of
 from leaderboard.aggregate import METHOD, SETTING, Estimate, aggregate, estimates
-from leaderboard.collect import REFERENCE, Run, Store, by_number, fields_of, tidy
+from leaderboard.collect import REFERENCE, SCORE_KEY, Run, Store, by_number, fields_of, tidy
 from metrics.score import ALL, MACRO
 
 FIRST_ATTRIBUTE = "race"
 """The attribute whose contrast the overview picture shows where the data set records it."""
+MOST_DEFAULTS = 2
+"""Fields in which entrants of one method may differ for their defaults to be written out."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,10 @@ class Contrast:
 class Entrant:
     """One method with one choice of its fields, aggregated over its runs on one data set.
 
-    `shared` are the non-default fields that all entrants of the section have alike; `reference` is
-    the name of the ERM that it is compared with, empty where there is none, and `differences` how
-    far it is from it, by measure and label set.
+    `shared` are the non-default fields that all entrants of the section have alike; `defaults` are
+    fields with their default value in which other entrants of the method differ. `reference` is the
+    name of the ERM that it is compared with, empty where there is none, and `differences` how far
+    it is from it, by measure and label set.
     """
 
     method: str
@@ -40,13 +43,15 @@ class Entrant:
     runs: tuple[Run, ...]
     scores: Mapping[tuple[str, ...], Estimate]
     shared: tuple[str, ...] = ()
+    defaults: tuple[str, ...] = ()
     reference: str = ""
     differences: Mapping[tuple[Measure, str], Estimate] = field(default_factory=dict)
 
     @property
     def shown(self) -> str:
-        """The non-default fields in which it differs from other entrants."""
-        return " ".join(text for text in fields_of(self.variant) if text not in self.shared)
+        """The fields in which it differs from other entrants."""
+        own = (text for text in fields_of(self.variant) if text not in self.shared)
+        return " ".join((*own, *self.defaults))
 
     @property
     def name(self) -> str:
@@ -172,12 +177,15 @@ class Section:
         return _distinct(contrast.attribute for contrast in self.contrasts)
 
 
-def sections(store: Store) -> tuple[Section, ...]:
-    """The sections of a store's finished runs, by data set; no section holds two kinds."""
+def sections(store: Store, table: pd.DataFrame | None = None) -> tuple[Section, ...]:
+    """The sections of a store's finished runs, by data set; no section holds two kinds.
+
+    `table` is what `aggregate` makes of the store, where it is already there.
+    """
     runs = sorted(store.finished, key=lambda run: run.order)
     if not runs:
         return ()
-    table = aggregate(tidy(store))
+    table = aggregate(tidy(store)) if table is None else table
     tables = dict(iter(table.groupby([*SETTING, *METHOD], sort=False)))
     comparison = Comparison(store)
     return tuple(
@@ -195,11 +203,11 @@ def _section(
         for (method, variant), group in groupby(runs, key=lambda r: (r.method, r.method_variant))
     ]
     shared, contrasts = _shared(groups), _contrasts(runs)
-    groups.sort(key=lambda group: _order(group, shared))
     for group in groups:
         part = tables.get((*runs[0].setting, group.method, group.variant))
         scores = {} if part is None else estimates(part)
-        entrant = Entrant(group.method, group.variant, group.runs, scores, shared)
+        defaults = _defaults(group, groups, shared)
+        entrant = Entrant(group.method, group.variant, group.runs, scores, shared, defaults)
         reference = reference_of(group, groups)
         if reference is not None:
             found = _differences(comparison, group, reference, _measures(contrasts))
@@ -207,6 +215,7 @@ def _section(
             entrant = replace(entrant, reference=other.name, differences=found)
         entrants.append(entrant)
         parts += [] if part is None else [part]
+    entrants.sort(key=lambda e: (e.method != REFERENCE, e.method, by_number(e.shown), e.shown))
     table = pd.concat(parts) if parts else pd.DataFrame(columns=["metric", "labels"])
     first = runs[0]
     return Section(
@@ -228,6 +237,27 @@ def _section(
     )
 
 
+def differences(found: Iterable[Section]) -> pd.DataFrame:
+    """The differences to ERM as rows of the table of `aggregate`, their metric `auc_minus_erm`."""
+    rows = [
+        {
+            **{name: getattr(section, name) for name in SETTING},
+            "method": entrant.method,
+            "method_variant": entrant.variant,
+            "metric": f"{measure.metric}_minus_{REFERENCE}",
+            "finding": MACRO,
+            "attribute": measure.attribute,
+            "group": measure.pair,
+            "labels": labels,
+            **vars(estimate),
+        }
+        for section in found
+        for entrant in section.entrants
+        for (measure, labels), estimate in entrant.differences.items()
+    ]
+    return pd.DataFrame(rows, columns=[*SETTING, *METHOD, *SCORE_KEY, *Estimate.__annotations__])
+
+
 def _measures(contrasts: Sequence[Contrast]) -> tuple[Measure, ...]:
     first = [Measure("fnr_contrast", c.attribute, c.pair) for c in contrasts[:1]]
     return (Measure("auc"), *first)
@@ -244,10 +274,30 @@ def _differences(
     return {place: estimate for place, estimate in found.items() if estimate is not None}
 
 
-def _order(group: Group, shared: Sequence[str]) -> tuple[object, ...]:
-    """ERM first, then by name; of a method the defaults first, then by the fields that differ."""
-    own = " ".join(text for text in fields_of(group.variant) if text not in shared)
-    return group.method != REFERENCE, group.method, by_number(own), own
+def _defaults(group: Group, groups: Sequence[Group], shared: Sequence[str]) -> tuple[str, ...]:
+    """Fields that a method leaves at their default while its other entrants do not.
+
+    "dpsgd" beside "dpsgd epsilon=3.0" does not say what it is. ERM stays plain, as the reference,
+    and so does a method whose entrants differ in many fields.
+    """
+    if group.method == REFERENCE:
+        return ()
+    others = [g for g in groups if g.method == group.method]
+    names = _distinct(
+        text.partition("=")[0]
+        for other in others
+        for text in fields_of(other.variant)
+        if text not in shared
+    )
+    own = {text.partition("=")[0] for text in group.fields}
+    known = group.runs[0].method_fields
+    left = [name for name in names if name not in own and name in known]
+    return tuple(f"{n}={_written(known[n])}" for n in left) if len(names) <= MOST_DEFAULTS else ()
+
+
+def _written(value: object) -> str:
+    """A field's value as in the text of a variant."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _shared(groups: Sequence[Group]) -> tuple[str, ...]:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 from markupsafe import Markup, escape
 
 from leaderboard import figures
 from leaderboard.aggregate import aggregate
-from leaderboard.board import Entrant, Section, sections
+from leaderboard.board import Entrant, Section, differences, sections
 from leaderboard.collect import Run, Store, tidy
 from leaderboard.numbers import count
 from leaderboard.tables import (
@@ -114,11 +115,12 @@ class Written:
 
 def render(store: Store, out: Path, *, experiment: str | None = None) -> Written:
     """Write the leaderboard of a store into `out`; the same store gives the same bytes."""
-    page = build(store, experiment)
+    table = aggregate(tidy(store))
+    page = build(store, table, experiment)
     pictures = [picture for view in page.views for picture in view.pictures]
     for picture in pictures:
         write(out / picture.path, picture.svg)
-    write(out / "leaderboard.csv", table_csv(store).encode())
+    write(out / "leaderboard.csv", table_csv(page, table).encode())
     write(out / "leaderboard.md", markdown(page).encode())
     write(out / "index.html", html(page).encode())
     return Written(
@@ -133,9 +135,9 @@ def render(store: Store, out: Path, *, experiment: str | None = None) -> Written
     )
 
 
-def build(store: Store, experiment: str | None = None) -> Page:
-    """The page of a store, figures drawn."""
-    views = tuple(_view(section) for section in sections(store))
+def build(store: Store, table: pd.DataFrame, experiment: str | None = None) -> Page:
+    """The page of a store and what `aggregate` makes of it, figures drawn."""
+    views = tuple(_view(section) for section in sections(store, table))
     return Page(
         simulated=tuple(view for view in views if view.section.simulated),
         real=tuple(view for view in views if not view.section.simulated),
@@ -145,10 +147,11 @@ def build(store: Store, experiment: str | None = None) -> Page:
     )
 
 
-def table_csv(store: Store) -> str:
-    """All estimates as CSV, one row per setting, method and score, not rounded."""
-    text: str = aggregate(tidy(store)).to_csv(index=False, lineterminator="\n")
-    return text
+def table_csv(page: Page, table: pd.DataFrame) -> str:
+    """All estimates, then all differences to ERM as CSV, one row each, not rounded."""
+    text: str = table.to_csv(index=False, lineterminator="\n")
+    compared = differences(view.section for view in page.views)[list(table.columns)]
+    return text + compared.to_csv(index=False, header=False, lineterminator="\n")
 
 
 def html(page: Page) -> str:

@@ -23,13 +23,13 @@ LABELS = {"true": "true labels", "recorded": "recorded labels"}
 REID, EMBEDDING_REID = "image_reid_auc", "embedding_reid_auc"
 """Re-identification by released images (the worst attacker's), and by the model's features."""
 ATTACKERS = (
-    ("static_reid_auc", "trained on originals"),
-    ("retrained_reid_auc", "trained on released"),
-    ("cross_reid_auc", "trained across both"),
+    ("static_reid_auc", "static, on originals"),
+    ("retrained_reid_auc", "retrained, on released"),
+    ("cross_reid_auc", "cross, on both"),
 )
 MEMORISATION, EPSILON, EPSILON_BOUND = "release_memorisation_auc", "epsilon", "epsilon_rdp"
 ATTRIBUTE = "attribute_auc"
-ORIGINALS, SYNTHETIC = "originals released", "synthetic images released"
+SYNTHETIC = "synthetic images released"
 """What a run says of the images it would publish."""
 ENDLESS = "infinite"
 """Stands in the note of an epsilon that is no number."""
@@ -178,7 +178,7 @@ def privacy_table(section: Section) -> Table:
         column = _column("model features", EMBEDDING_REID, "Re-identification AUC")
         columns += [(column, _plain(EMBEDDING_REID))]
     if _held(section, MEMORISATION):
-        column = _column("released images", MEMORISATION, "Memorisation AUC")
+        column = _column("synthetic images", MEMORISATION, "Memorisation AUC")
         columns += [(column, _memorised)]
     if _held(section, EPSILON):
         columns += [(_column("of training", EPSILON, "Privacy loss epsilon"), _epsilon)]
@@ -187,9 +187,7 @@ def privacy_table(section: Section) -> Table:
         for a in _probed(section)
     ]
     if columns:
-        columns.insert(
-            0, (Column("released"), lambda e: Cell(e.released.removesuffix(" released") or "n/a"))
-        )
+        columns.insert(0, (Column("released images"), _kind_of_release))
     rows = [Row((_named(e), *(measure(e) for _, measure in columns))) for e in section.entrants]
     heads = (Column("method"), *(column for column, _ in columns))
     return Table("Privacy", heads, tuple(rows))
@@ -335,25 +333,36 @@ def _runs(entrant: Entrant) -> Cell:
 
 
 def _released(entrant: Entrant) -> Cell:
-    found = unlabelled(entrant, REID)
-    return cell(found, runs=len(entrant.runs), beside=entrant.released)
+    return _linked(entrant, REID, entrant.released)
+
+
+def _kind_of_release(entrant: Entrant) -> Cell:
+    """What kind of images: the title of the column says that they are released."""
+    words = entrant.released.split()
+    return Cell(" ".join(w for w in words if w not in ("images", "released")) or "n/a")
 
 
 def _worst_attacker(entrant: Entrant) -> Cell:
     found = unlabelled(entrant, REID)
     note = "" if found is None else found.note
     named = dict.fromkeys(re.findall(r"(\w+) attacker, the worst of", note))
-    return cell(found, runs=len(entrant.runs), beside=" or ".join(named))
+    return _linked(entrant, REID, " or ".join(named))
 
 
 def _attacked(metric: str) -> Single:
-    def cell_of(entrant: Entrant) -> Cell:
-        found = unlabelled(entrant, metric)
-        if found is None and entrant.released == ORIGINALS:
-            return Cell("n/a", ("(one attacker)",))
-        return cell(found, runs=len(entrant.runs))
+    return lambda entrant: _linked(entrant, metric)
 
-    return cell_of
+
+def _linked(entrant: Entrant, metric: str, beside: str = "") -> Cell:
+    """Re-identification by released images, or in few words why there is none."""
+    found, worst = unlabelled(entrant, metric), unlabelled(entrant, REID)
+    if worst is not None and math.isnan(worst.value) and entrant.released == SYNTHETIC:
+        # Synthetic images show nobody, so no two of them can be linked.
+        return Cell("n/a", ("(shows nobody)",), worst.note)
+    if found is None and worst is not None and not math.isnan(worst.value):
+        # Of images that the method left as they were all attackers are the same one.
+        return Cell("n/a", ("(one attacker)",))
+    return cell(found, runs=len(entrant.runs), beside=beside)
 
 
 def _memorised(entrant: Entrant) -> Cell:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from leaderboard.aggregate import Estimate
 from leaderboard.board import Entrant, Section
 from leaderboard.collect import REFERENCE
@@ -251,41 +253,47 @@ def label_offsets(
     Names keep off each other, off the markers at `dots` and, where there is room, off `bars`; they
     stay within `frame`.
     """
-    taken = [(MARKER, _grown((*dot, *dot), 5.0)) for dot in dots]
-    taken += [(BAR, _grown(bar, 1.0)) for bar in bars]
+    taken = [(*_grown((*dot, *dot), 5.0), MARKER) for dot in dots]
+    taken += [(*_grown(bar, 1.0), BAR) for bar in bars]
     result: dict[int, tuple[float, float, Box]] = {}
     for number in sorted(range(len(dots)), key=lambda i: (-dots[i][1], dots[i][0])):
-        found = _free_place(dots[number], widths[number], taken, frame)
-        taken.append((NAME, _grown(found[2], 0.5)))
+        found = _free_place(dots[number], widths[number], np.array(taken), frame)
+        taken.append((*_grown(found[2], 0.5), NAME))
         result[number] = found
     return [result[number] for number in range(len(dots))]
 
 
 def _free_place(
-    dot: tuple[float, float], width: float, taken: list[tuple[float, Box]], frame: Box
+    dot: tuple[float, float], width: float, taken: np.ndarray, frame: Box
 ) -> tuple[float, float, Box]:
-    """The offset of a name from its point with the least in its way, and the box it fills."""
-    options: list[tuple[float, int, float, float, Box]] = []
-    for along, away in product(range(4), range(6)):
-        for side, up in ((1, 1), (-1, 1), (1, -1), (-1, -1)):
-            dx, dy = side * (8.0 + 12.0 * along), up * (7.0 + 11.0 * away)
-            left = dot[0] + dx if side > 0 else dot[0] + dx - width
-            box = (left, dot[1] + dy - 4.5, left + width, dot[1] + dy + 4.5)
-            inside = (box[0] > frame[0], box[1] > frame[1], box[2] < frame[2], box[3] < frame[3])
-            cost = sum(weight * _overlap(box, other) for weight, other in taken)
-            cost += TOUCHING * any(w == NAME and _overlap(box, o) > 0 for w, o in taken)
-            cost += 15.0 * (along + away) + 2000.0 * (not all(inside))
-            options.append((cost, len(options), dx, dy, box))
-    _, _, dx, dy, box = min(options)
-    return dx, dy, box
+    """The offset of a name from its point with the least in its way, and the box it fills.
+
+    `taken` `(n, 5)` are boxes with what a square point of each costs.
+    """
+    places = [
+        (side * (8.0 + 12.0 * along), up * (7.0 + 11.0 * away), along + away)
+        for along, away in product(range(4), range(6))
+        for side, up in ((1, 1), (-1, 1), (1, -1), (-1, -1))
+    ]
+    dx, dy, far = np.array(places).T
+    left, middle = dot[0] + np.where(dx > 0, dx, dx - width), dot[1] + dy
+    boxes = np.stack([left, middle - 4.5, left + width, middle + 4.5], axis=1)
+    shared = _shared_areas(boxes, taken)
+    outside = (boxes[:, :2] <= frame[:2]).any(axis=1) | (boxes[:, 2:] >= frame[2:]).any(axis=1)
+    touching = ((shared > 0) & (taken[:, 4] == NAME)).any(axis=1)
+    cost = shared @ taken[:, 4] + 15.0 * far + TOUCHING * touching + 2000.0 * outside
+    chosen = int(cost.argmin())
+    a, b, c, d = map(float, boxes[chosen])
+    return float(dx[chosen]), float(dy[chosen]), (a, b, c, d)
+
+
+def _shared_areas(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Areas `(m, n)` that boxes `(m, 4)` (left, bottom, right, top) share with `others`."""
+    most = np.minimum(boxes[:, None, 2:4], others[None, :, 2:4])
+    least = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    areas: np.ndarray = np.clip(most - least, 0, None).prod(axis=2)
+    return areas
 
 
 def _grown(box: Box, margin: float) -> Box:
     return box[0] - margin, box[1] - margin, box[2] + margin, box[3] + margin
-
-
-def _overlap(a: Box, b: Box) -> float:
-    """Area that two boxes (left, bottom, right, top) share, in points²."""
-    wide = min(a[2], b[2]) - max(a[0], b[0])
-    high = min(a[3], b[3]) - max(a[1], b[1])
-    return max(wide, 0.0) * max(high, 0.0)

@@ -137,3 +137,15 @@ def test_fields_are_ordered_by_number_with_the_defaults_first(tmp_path: Path) ->
     assert [entrant.name for entrant in found.entrants] == [
         "erm", "dpsgd", "dpsgd epsilon=3.0", "dpsgd epsilon=10.0",
     ]  # fmt: skip
+
+
+def test_a_default_is_written_out_where_other_entrants_differ_in_it(tmp_path: Path) -> None:
+    for method, variant in (("erm", ""), ("erm", "epsilon=1.0"), ("dpsgd", "epsilon=3.0")):
+        write_run(tmp_path, run_json(PHANTOM, method, method_variant=variant), [Score("auc", 0.8)])
+    fields = {"epsilon": 8.0, "clip": 1.0}
+    content = run_json(PHANTOM, "dpsgd", method_fields=fields)
+    write_run(tmp_path, content, [Score("auc", 0.8)])
+    (found,) = sections(read_store(tmp_path))
+    assert [entrant.name for entrant in found.entrants] == [
+        "erm", "erm epsilon=1.0", "dpsgd epsilon=3.0", "dpsgd epsilon=8.0",
+    ]  # fmt: skip

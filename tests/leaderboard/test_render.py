@@ -135,6 +135,20 @@ def test_the_table_holds_every_estimate_unrounded(rendered: Path) -> None:
     assert (table["value"].dropna().round(3) != table["value"].dropna()).mean() > 0.9
 
 
+def test_the_table_holds_the_differences_to_erm(rendered: Path) -> None:
+    table = pd.read_csv(rendered / "leaderboard.csv", keep_default_na=False, na_values=["nan", ""])
+    found = table[table["metric"] == "auc_minus_erm"]
+    assert set(found["method"]) == {
+        "erm",
+        "upsample",
+        "anonymized",
+        "group_thresholds",
+        "downsample",
+    }
+    assert set(found.loc[found["method"] == "erm", "method_variant"]) == {"lr=0.01 epochs=3"}
+    assert found["low"].le(found["value"]).all()
+
+
 def test_pictures_of_the_markdown_exist(rendered: Path) -> None:
     text = (rendered / "leaderboard.md").read_text(encoding="utf-8")
     named = re.findall(r"\]\((figures/[^)]+)\)", text)

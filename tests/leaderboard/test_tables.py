@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from synthetic_store import PHANTOM, SMALL, run_json, write_card, write_run
+from synthetic_store import NOBODY, PHANTOM, SMALL, run_json, write_card, write_run
 
 from leaderboard.aggregate import Estimate
 from leaderboard.board import Section, sections
@@ -127,23 +127,37 @@ def test_privacy_has_every_attacker_the_worst_and_what_each_is(card: Section) ->
     table = privacy_table(card)
     titles = [column.title for column in table.columns]
     assert titles == [
-        "method", "released", "trained on originals", "trained on released",
-        "trained across both", "worst attacker", "model features", "released images",
+        "method", "released images", "static, on originals", "retrained, on released",
+        "cross, on both", "worst attacker", "model features", "synthetic images",
         "of training", "race", "sex",
     ]  # fmt: skip
     worst = cells_of(table, "worst attacker")
     assert worst["anonymized anonymiser=blur"].text == "0.930"
     assert worst["anonymized anonymiser=blur"].small[-1] == "retrained"
     assert worst["anonymized anonymiser=pixelate"].small[-1] == "cross"
-    originals = cells_of(table, "trained on originals")
+    originals = cells_of(table, "static, on originals")
     assert float(originals["anonymized anonymiser=blur"].text) < 0.65
 
 
 def test_privacy_says_why_a_cell_is_empty(card: Section) -> None:
     table = privacy_table(card)
-    assert cells_of(table, "trained on originals")["erm"].small == ("(one attacker)",)
-    assert cells_of(table, "released images")["erm"].small == ("(not synthetic)",)
+    originals, worst = (cells_of(table, t) for t in ("static, on originals", "worst attacker"))
+    assert originals["erm"].small == ("(one attacker)",)
+    assert originals["anonymized anonymiser=identity"].small == ("(one attacker)",)
+    assert (
+        originals["synthetic ratio=1.0"].small
+        == worst["synthetic ratio=1.0"].small
+        == ("(shows nobody)",)
+    )
+    assert worst["synthetic ratio=1.0"].title == NOBODY
+    assert cells_of(table, "synthetic images")["erm"].small == ("(not synthetic)",)
     assert cells_of(table, "of training")["erm"].small == ("(no guarantee)",)
+
+
+def test_privacy_says_what_is_released(card: Section) -> None:
+    found = cells_of(privacy_table(card), "released images")
+    kinds = [found[n].text for n in ("erm", "anonymized anonymiser=blur", "synthetic ratio=1.0")]
+    assert kinds == ["originals", "changed", "synthetic"]
 
 
 def test_epsilon_shows_delta_and_the_looser_bound(card: Section) -> None:
@@ -161,7 +175,7 @@ def test_epsilon_shows_delta_and_the_looser_bound(card: Section) -> None:
 def test_privacy_leaves_out_columns_that_nobody_has(store: Store) -> None:
     phantom = next(s for s in sections(store) if s.simulated)
     titles = [column.title for column in privacy_table(phantom).columns]
-    assert titles == ["method", "released", "worst attacker", "model features"]
+    assert titles == ["method", "released images", "worst attacker", "model features"]
 
 
 def test_without_any_audit_privacy_is_only_names(tmp_path: Path) -> None:
