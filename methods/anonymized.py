@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from datasets.split import Split
+from datasets.regions import has_regions
+from datasets.split import Folds, Split
 from methods.anonymisers.base import Anonymiser
 from methods.anonymisers.sheet import show
-from methods.anonymisers.views import Views
+from methods.anonymisers.views import Views, sources_digest
 from methods.base import Context, Method, Task
 from registry import ANONYMISERS, METHODS
 
@@ -103,6 +104,19 @@ class Anonymized(Method):
         if type(self).release is not Method.release:
             return "a combined method publishes images of its own, which would not be anonymised"
         return None
+
+    def content(self) -> tuple[str, ...]:
+        """The text of the anonymiser, which may lie outside the suite."""
+        return (sources_digest(self.changer),)
+
+    def check(self, folds: Folds) -> None:
+        """Refuse regions of a data set that has none."""
+        for fold in folds.all():
+            if self.changer.looks_up and not has_regions(fold):
+                raise ValueError(
+                    f"keep=regions needs masks of findings, but the images of {fold.name!r} have "
+                    "none; use keep=saliency"
+                )
 
     def view(self, split: Split, ctx: Context) -> Split:
         """The split with changed images."""

@@ -74,7 +74,7 @@ class Views:
         """A hash of all that changed pixels depend on, beside the pixels before."""
         anonymiser, ctx = self.anonymiser, self.ctx
         parts = [anonymiser.registered_name, json.dumps(options.plain(anonymiser)), self.size]
-        parts += [path.read_text(encoding="utf-8") for path in _sources(anonymiser)]
+        parts += [sources_digest(anonymiser)]
         if anonymiser.learns:
             known = ctx.train.frame[["image_id", "patient_id", *ctx.task.findings]]
             parts += [digest(known), open_images(ctx.train, self.size).digest()]
@@ -124,8 +124,12 @@ def _save(path: Path, array: np.ndarray) -> None:
     draft.replace(path)
 
 
+def sources_digest(anonymiser: Anonymiser) -> str:
+    """A hash of the text of all files that can change what it does."""
+    return hexdigest(*(path.read_text(encoding="utf-8") for path in _sources(anonymiser)))
+
+
 def _sources(anonymiser: Anonymiser) -> list[Path]:
-    """The files whose text can change what it does."""
     own = [Path(str(sys.modules[c.__module__].__file__)) for c in type(anonymiser).__mro__[:-1]]
     return own + [ROOT / name for name in anonymiser.sources]
 
