@@ -14,6 +14,7 @@ import pandas as pd
 import yaml
 from filelock import BaseFileLock, FileLock
 
+from metrics.pairs import ATTACKERS
 from metrics.score import Score, to_frame
 
 RECORD = "run.json"
@@ -213,14 +214,16 @@ def find(output: Path, run: str) -> RunDirectory:
 
 
 def headline(scores: Iterable[Score], contrasts: dict[str, str]) -> list[Score]:
-    """The scores of the summary and of MLflow: macro values, AUC per finding, linkage scores, and
-    contrasts of the pre-registered pairs."""
+    """The scores of the summary and of MLflow: macro values, AUC per finding, linkage scores (of
+    the single attackers on changed images the AUC), and contrasts of the pre-registered pairs."""
     chosen = []
     for score in scores:
         if score.metric.endswith("_contrast"):
             keep = contrasts.get(score.attribute) == score.group and score.finding == "macro"
         elif score.metric == "auc":
             keep = score.finding == "macro" or score.group == "all"
+        elif score.metric.partition("_reid_")[0] in ATTACKERS:
+            keep = score.metric.endswith("_reid_auc")
         else:
             keep = score.finding == "macro"
         if keep:

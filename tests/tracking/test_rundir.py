@@ -74,6 +74,19 @@ def test_a_run_that_is_not_there_is_named(tmp_path: Path, name: str) -> None:
         find(tmp_path, name)
 
 
+def test_of_single_attackers_the_headline_holds_the_auc() -> None:
+    # With all their scores a run on many findings and groups has more than MLflow takes.
+    scores = [
+        Score(f"{name}_reid_{metric}", 0.5)
+        for name in ("static", "retrained", "cross", "image") for metric in ("auc", "rank1")
+    ]  # fmt: skip
+    kept = [s.metric for s in headline(scores, {})]
+    assert kept == [
+        "static_reid_auc", "retrained_reid_auc", "cross_reid_auc", "image_reid_auc",
+        "image_reid_rank1",
+    ]  # fmt: skip
+
+
 def test_the_headline_holds_the_registered_pair_only() -> None:
     contrast = Score("fnr_contrast", 0.1, attribute="race", group="B - A")
     scores = [
