@@ -29,6 +29,7 @@ from metrics.reidentification import Array, Verifier, attack, cannot_train
 from metrics.score import Score
 from runs.plan import Plan
 from runs.preparation import Prepared
+from runs.release_audit import compared
 
 TOLD_EVERY = 15.0
 """Seconds between two lines about an attacker that is being trained."""
@@ -326,8 +327,10 @@ def _attack_beside(sent: bytes, threads: int, sender: Connection) -> None:
     log.propagate = False
     log.handlers[:] = [_Sent(sender)]
     try:
-        audit: ImageAudit = pickle.loads(sent)
-        audit.beside(log).attacked()
+        sent_audit: ImageAudit = pickle.loads(sent)
+        audit = sent_audit.beside(log)
+        compared(audit)
+        audit.attacked()
     except NothingToAttack:
         return
     except Exception as error:  # noqa: BLE001 - the first process meets it again, and raises it

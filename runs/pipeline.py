@@ -23,9 +23,10 @@ from metrics.leakage import Probe, leakage_scores
 from metrics.predictions import pool
 from metrics.score import Score
 from metrics.training import training_scores
-from runs.audit import Attackers, linkage
+from runs.audit import Attackers, ImageAudit, linkage
 from runs.preparation import Prepared
 from runs.provenance import first_record, now, params, tags
+from runs.release_audit import memorisation
 from tracking.figures import draw_run
 from tracking.pseudonyms import Pseudonyms
 from tracking.rundir import (
@@ -179,6 +180,8 @@ class _Run:
         scores = evaluate(test, macro_findings=macro, bootstrap=bootstrap)
         attackers.wait()
         scores += linkage(self.prepared, self.contexts, test, embeddings, bootstrap)
+        if self.plan.dataset.reidentification_allowed:
+            scores += memorisation(ImageAudit.of(self.prepared, self.contexts))
         scores += leakage_scores(test, embeddings, probes, bootstrap)
         scores += training_scores(history)
         table = pd.concat([*vals, test.frame.assign(fold="test")], ignore_index=True)
