@@ -337,9 +337,10 @@ def _released(entrant: Entrant) -> Cell:
 
 
 def _kind_of_release(entrant: Entrant) -> Cell:
-    """What kind of images: the title of the column says that they are released."""
-    words = entrant.released.split()
-    return Cell(" ".join(w for w in words if w not in ("images", "released")) or "n/a")
+    """What kind of images, and by what they were changed; the column says what becomes of them."""
+    words = [w for w in entrant.released.split() if w not in ("images", "released")]
+    kind, by, what = " ".join(words).partition(" by ")
+    return Cell(kind or "n/a", (f"by {what}",) if by else ())
 
 
 def _worst_attacker(entrant: Entrant) -> Cell:

@@ -190,6 +190,7 @@ def write_card(output: Path, *, seeds: int = 3) -> None:
             content["method_fields"] |= DEFAULTS.get(method, {}) | {"image_size": 32}
             made = scores(PHANTOM, f"{method} {fields}", seed)
             if "attackers" in facts:
+                content["released"] = f"images changed by {fields.partition('=')[2] or 'inpaint'}"
                 made = audited(made, facts["attackers"])
             elif method == "synthetic":
                 made = [score for score in made if score.metric != "image_reid_auc"]

@@ -158,6 +158,7 @@ def test_privacy_says_what_is_released(card: Section) -> None:
     found = cells_of(privacy_table(card), "released images")
     kinds = [found[n].text for n in ("erm", "anonymized anonymiser=blur", "synthetic ratio=1.0")]
     assert kinds == ["originals", "changed", "synthetic"]
+    assert found["anonymized anonymiser=blur"].small == ("by blur",)
 
 
 def test_epsilon_shows_delta_and_the_looser_bound(card: Section) -> None:
