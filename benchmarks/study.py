@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import shlex
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from benchmarks.study_report import Report, Rerun
     from runs.goals import Goal
     from runs.plan import Plan
+    from runs.preparation import Loaded, Prepared
     from runs.study import Found, Range, Study
     from tracking.store import Store
 
@@ -125,7 +127,8 @@ def main(given: argparse.Namespace) -> int:
     log = terminal_log()
     try:
         asked = requested(given)
-        studies = prepare(asked)
+        data = Data()
+        studies = prepare(asked, data)
         from tracking.store import Store
 
         plan = studies[-1].prepared.plan
@@ -137,7 +140,7 @@ def main(given: argparse.Namespace) -> int:
     from runs.search import StudyFailed
 
     try:
-        return carry_out(asked, studies, store, log)
+        return carry_out(asked, studies, data, store, log)
     except KeyboardInterrupt:
         return interrupted()
     except (*USER_ERRORS, StudyFailed) as error:
@@ -179,13 +182,12 @@ def requested(given: argparse.Namespace) -> Asked:
     return Asked(request, _names(given.objectives), **numbers)
 
 
-def prepare(asked: Asked) -> tuple[Study, ...]:
+def prepare(asked: Asked, data: Data) -> tuple[Study, ...]:
     """The study of ERM, where the method is another, and that of the method. Nothing is stored.
 
     Raises:
         UnknownName, ValueError, FileNotFoundError: something breaks a rule.
     """
-    from runs.preparation import prepare_run
     from runs.study import Study
 
     plan = resolve(asked.request)
@@ -197,8 +199,24 @@ def prepare(asked: Asked) -> tuple[Study, ...]:
             f"a study needs a tunable field to search, but all of {asked.request.method!r} are "
             "fixed by --set, or it has none; leave one free, or run it with runner.py"
         )
-    progress = Progress("preparing images")
-    return tuple(Study(prepare_run(d.plan, progress), d.fixed, d.space, d.goals) for d in drafts)
+    return tuple(Study(data.prepared(d.plan), d.fixed, d.space, d.goals) for d in drafts)
+
+
+class Data:
+    """Data of plans, loaded once for all that share it."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[object, ...], Loaded] = {}
+
+    def prepared(self, plan: Plan) -> Prepared:
+        """The plan with its data."""
+        from runs.preparation import load_data, load_table, prepare_run, same_data
+
+        key = same_data(plan)
+        if key not in self._held:
+            progress = Progress("preparing images")
+            self._held[key] = load_data(plan, load_table(plan), progress)
+        return prepare_run(plan, loaded=self._held[key])
 
 
 @dataclass(frozen=True)
@@ -232,7 +250,9 @@ def _goals(plan: Plan, names: Sequence[str]) -> tuple[Goal, ...]:
     return read_goals(names, folds[0].val, task, contrasts, plan.method.operating_point)
 
 
-def carry_out(asked: Asked, studies: Sequence[Study], store: Store, log: logging.Logger) -> int:
+def carry_out(
+    asked: Asked, studies: Sequence[Study], data: Data, store: Store, log: logging.Logger
+) -> int:
     """Search and test each study in turn, report, and say what to type next; the exit code."""
     from benchmarks.study_report import Report, summary
 
@@ -240,7 +260,7 @@ def carry_out(asked: Asked, studies: Sequence[Study], store: Store, log: logging
     for study in studies:
         with _alone(study, log):
             found = _search(study, asked.trials, store, log)
-            reruns = tuple(_rerun(found, asked, log))
+            reruns = tuple(_rerun(found, asked, data, log))
             further = asked if study is studies[-1] else asked.of_reference()
             report = Report(found, reruns, report, further.command(trials=2 * asked.trials))
             report.write()
@@ -260,13 +280,13 @@ def _search(study: Study, trials: int, store: Store, log: logging.Logger) -> Fou
     return search(study, trials, store, log)
 
 
-def _rerun(found: Found, asked: Asked, log: logging.Logger) -> Iterator[Rerun]:
+def _rerun(found: Found, asked: Asked, data: Data, log: logging.Logger) -> Iterator[Rerun]:
     """The chosen trials as ordinary runs with new seeds; each reads the test patients once."""
     from benchmarks.study_report import Rerun
     from runs.pipeline import execute
-    from runs.preparation import prepare_run
+    from runs.search import clock
 
-    study = found.study
+    study, started = found.study, time.perf_counter()
     wanted = [(choice, seed) for choice in found.chosen for seed in asked.seeds]
     for number, (choice, seed) in enumerate(wanted, start=1):
         request = replace(
@@ -275,16 +295,20 @@ def _rerun(found: Found, asked: Asked, log: logging.Logger) -> Iterator[Rerun]:
             set={**study.fixed, **choice.trial.fields},
             seed=seed,
         )
-        prepared = prepare_run(resolve(request))
+        prepared = data.prepared(resolve(request))
         directory = prepared.directory
+        done = directory.finished and directory.record().logged
+        elapsed = time.perf_counter() - started
+        left = elapsed / max(1, number - 1) * (len(wanted) - number + 1)
         log.info(
-            "test run %d of %d: %s trial %d with seed %d%s",
+            "test run %d of %d: %s trial %d with seed %d%s%s",
             number, len(wanted), study.name, choice.trial.number, seed,
-            " (already done)" if directory.finished and directory.record().logged else "",
+            " (already done)" if done else "",
+            f"  ({clock(elapsed)} so far, about {clock(left)} left)" if number > 1 else "",
         )  # fmt: skip
         error = ""
         try:
-            if not (directory.finished and directory.record().logged):
+            if not done:
                 execute(prepared, log)
         except Exception as raised:  # noqa: BLE001 - recorded by the run itself; others go on
             error = " ".join(str(raised).split()) or type(raised).__name__
