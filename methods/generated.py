@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,26 +36,32 @@ class Generated:
         """The generated rows; model and images are made unless they lie below `ctx.shared`."""
         train = ctx.train
         pixels = open_images(train, self.config.image_size)
-        model = _key(asdict(self.config), pixels.digest(), conditions(train), ctx.device)
+        model = _key(asdict(self._fitting), pixels.digest(), conditions(train), ctx.device)
         folder = ctx.shared / "generators" / model
         frame = self._drawn(train)
         rows = train.with_frame(frame, "synthetic")
         asked = conditions(rows)
-        stack = folder / f"images-{_key(asked)}.npy"
+        stack = folder / f"images-{_key(asdict(self.config), asked)}.npy"
         with _alone(folder, ctx):
             if not stack.is_file():
-                denoiser = self._fitted(folder, pixels.take(), ctx)
-                made = sample(denoiser.to(ctx.device), asked, seed=self.config.seed, log=ctx.log)
+                denoiser = self._fitted(folder, pixels.take(), ctx).to(ctx.device)
+                denoiser.config = self.config
+                made = sample(denoiser, asked, seed=self.config.seed, log=ctx.log)
                 _save(stack, made)
         frame["path"] = [f"{stack.name}#{row}" for row in range(self.count)]
         return Split("synthetic", frame, folder, train.findings, train.attributes)
+
+    @property
+    def _fitting(self) -> Diffusion:
+        """What the weights depend on: how they are sampled later is not part of it."""
+        return replace(self.config, sampling_steps=2, guidance=1.0)
 
     def _fitted(self, folder: Path, pixels: np.ndarray, ctx: Context) -> Denoiser:
         path, checkpoint = folder / "denoiser.safetensors", folder / "checkpoint.pt"
         if not path.is_file():
             ctx.log.info("fitting a generator to %d training images", len(pixels))
             fitted = train_denoiser(
-                self.config,
+                self._fitting,
                 pixels,
                 conditions(ctx.train),
                 log=ctx.log,

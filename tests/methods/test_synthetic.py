@@ -121,6 +121,19 @@ def test_seeds_share_one_generator_and_its_images(
     assert first.root == again.root and first.frame.equals(again.frame)
 
 
+def test_how_images_are_sampled_needs_no_other_generator(
+    folds: Folds, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = synthetic().release(folds.test, ctx)
+    monkeypatch.setattr(generated, "train_denoiser", None)
+    pixels = [open_images(plain, SIZE).take()]
+    for fields in ({"guidance": 3.0}, {"sampling_steps": 3}):
+        other = synthetic(**fields).release(folds.test, ctx)
+        assert other.root == plain.root
+        pixels.append(open_images(other, SIZE).take())
+    assert len({p.tobytes() for p in pixels}) == 3
+
+
 def test_another_ratio_uses_the_same_generator(
     folds: Folds, ctx: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
