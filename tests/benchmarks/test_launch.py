@@ -75,7 +75,10 @@ class Place:
             **os.environ,
             "TRILEMMA_CACHE": str(cache),
             "MLFLOW_TRACKING_URI": f"sqlite:///{path}/mlflow.db",
+            # Most of the time of a tiny run is importing: not without bytecode, each time anew.
+            "PYTHONPYCACHEPREFIX": str(cache / "bytecode"),
         }
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def suite(self, **content: Any) -> None:
         """Write the suite's file."""
@@ -152,7 +155,7 @@ def test_an_interrupted_suite_stops_its_runs_and_continues(place: Place) -> None
     place.suite(
         arms=[{"method": "erm"}],
         seeds=[0, 1, 2],
-        budgets={"long": {"set": {"image_size": 32, "epochs": 150, "patience": 150}}},
+        budgets={"long": {"set": {"image_size": 32, "epochs": 80, "patience": 80}}},
     )
     process = place.start("--workers", "2")
     deadline = time.monotonic() + 300
