@@ -30,7 +30,7 @@ DROPPED_CONDITIONS = 0.1
 """Share of training rows without condition. Source: Ho & Salimans, 2022 (arXiv 2207.12598)."""
 MAPS = 8
 """Channels that a condition draws over the positions: so it says where, and not only what. Added
-to the embedding of time alone, findings were hardly drawn after 1000 steps (docs/synthetic.md)."""
+to the embedding of time alone, findings were hardly drawn after 1000 steps."""
 KEPT_WEIGHT = 0.1
 """Weight of the loss where pixels are given: they are pasted back, so they matter little."""
 EMA_DECAY = 0.995
