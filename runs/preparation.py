@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pandas as pd
 
@@ -17,13 +15,11 @@ from datasets.split import Folds, Split
 from methods.base import Task
 from methods.fit import Incompatible
 from options import plain
-from registry import DATASETS, METHODS, ROOT, UnknownName, unknown
+from registry import UnknownName, unknown
 from runs.plan import Plan
+from runs.sources import sources
 from tracking.pseudonyms import Pseudonyms
 from tracking.rundir import SPLIT, RunDirectory
-
-SOURCES = ("backbones.py", "datasets", "methods", "metrics", "runs")
-"""What can change a number; their hash is part of the key of a run."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +163,7 @@ def prepare_run(
     data = loaded or load_data(plan, table, progress)
     for part in data.folds:
         plan.method.check(part)
-    source_digest = _short(*(p.read_text() for p in _sources(plan)))
+    source_digest = _short(*(p.read_text() for p in sources(plan)))
     test = sorted({p for f in data.folds for p in f.test.patients})
     notes = []
     if any(f.audit_reuses_train for f in data.folds):
@@ -218,19 +214,6 @@ def _check_unseen(plan: Plan, trained: RunDirectory, folds: tuple[Folds, ...]) -
                 f"{len(shared)} of {tested.nunique()} test patients of part {part + 1} are among "
                 f"them (pseudonym {sorted(shared)[0]}); use the same split"
             )
-
-
-def _sources(plan: Plan) -> list[Path]:
-    """Files whose text can change a number of this plan: a new method beside it cannot."""
-    files = []
-    for name in SOURCES:
-        path = ROOT / name
-        files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
-    for registry, thing in ((METHODS, plan.method), (DATASETS, plan.dataset)):
-        own = [Path(str(sys.modules[c.__module__].__file__)) for c in type(thing).__mro__[:-1]]
-        others = {entry.file for entry in registry.entries().values()} - set(own)
-        files = [f for f in files if f not in others] + [f for f in own if f not in files]
-    return files
 
 
 def _short(*texts: str) -> str:

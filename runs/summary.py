@@ -6,23 +6,44 @@ import math
 import re
 
 from metrics.score import ALL, MACRO, Score
+from registry import METRICS
 from tracking.rundir import RunDirectory, headline
 
 FEW_FINDINGS = 3
+WORDS = {
+    "auc": "macro AUC",
+    "worst_group_auc": "worst-group AUC",
+    "fnr_contrast": "FNR contrast",
+    "fpr_contrast": "FPR contrast",
+    "image_reid_auc": "re-id AUC, released images",
+    "image_reid_rank1": "re-id rank-1, released images",
+    "static_reid_auc": "  by an attacker trained on originals",
+    "retrained_reid_auc": "  by one trained on released images",
+    "cross_reid_auc": "  by one trained on both",
+    "embedding_reid_auc": "re-id AUC, model embedding",
+    "embedding_reid_rank1": "re-id rank-1, model embedding",
+    "attribute_auc": "attribute probe AUC",
+    "release_memorisation_auc": "memorisation AUC of the release",
+    "epsilon": "privacy loss epsilon",
+}
+"""How the headline scores are called."""
+ORDER = tuple(WORDS)
+"""In which they stand."""
 
 
 def summary(directory: RunDirectory) -> str:
     """The headline scores with intervals, and what to type next."""
     record = directory.record()
     chosen = [s for s in headline(directory.scores(), record.primary_contrasts) if wanted(s)]
-    chosen = per_finding(directory.scores()) + chosen
-    linkage = [s for s in chosen if "_reid_" in s.metric]
+    chosen = per_finding(directory.scores()) + sorted(chosen, key=lambda s: ORDER.index(s.metric))
+    unlabelled = [s for s in chosen if METRICS.entries()[s.metric].facts["input"] != "cells"]
     kinds = [
-        k for k in ("true", "recorded") if any(s.labels == k and s not in linkage for s in chosen)
-    ]
+        k for k in ("true", "recorded")
+        if any(s.labels == k and s not in unlabelled for s in chosen)
+    ]  # fmt: skip
     rows = {row_name(s): dict.fromkeys(kinds, "") for s in chosen}
     for score in chosen:
-        rows[row_name(score)][kinds[0] if score in linkage else score.labels] = told(score)
+        rows[row_name(score)][kinds[0] if score in unlabelled else score.labels] = told(score)
     width = max(map(len, rows), default=0)
     lines = [
         f"{record.method} on {record.dataset}, seed {record.seed}: "
@@ -56,27 +77,15 @@ def wanted(score: Score) -> bool:
     """Whether a headline score stands in the summary of the terminal."""
     if score.metric == "auc":
         return score.finding == "macro" and not score.attribute
-    return score.metric in ("worst_group_auc", "fnr_contrast", "fpr_contrast") or (
-        score.metric.endswith(("_reid_auc", "_reid_rank1"))
-    )
+    return score.metric in WORDS and score.metric != "auc"
 
 
 def row_name(score: Score) -> str:
     """How a headline score is called in the summary."""
-    words = {
-        "auc": "macro AUC",
-        "worst_group_auc": "worst-group AUC",
-        "fnr_contrast": "FNR contrast",
-        "fpr_contrast": "FPR contrast",
-        "image_reid_auc": "re-id AUC, released images",
-        "image_reid_rank1": "re-id rank-1, released images",
-        "embedding_reid_auc": "re-id AUC, model embedding",
-        "embedding_reid_rank1": "re-id rank-1, model embedding",
-    }
     if score.metric == "auc" and score.finding != MACRO:
         return f"AUC  {score.finding}"
     group = f" {score.group}" if score.metric.endswith("_contrast") else ""
-    return f"{words[score.metric]}{'  ' + score.attribute if score.attribute else ''}{group}"
+    return f"{WORDS[score.metric]}{'  ' + score.attribute if score.attribute else ''}{group}"
 
 
 def told(score: Score) -> str:
@@ -85,5 +94,7 @@ def told(score: Score) -> str:
         return f"n/a ({score.note})"
     averaged = re.search(r"mean over (\d+) of (\d+) findings", score.note)
     few = f" ({averaged[1]} of {averaged[2]})" if averaged and averaged[1] != averaged[2] else ""
+    if math.isnan(score.low):
+        return f"{score.value:.3g} ({score.note})" if score.note else f"{score.value:.3g}"
     signed = "+" if score.metric.endswith("_contrast") else ""
     return f"{score.value:{signed}.3f} [{score.low:{signed}.3f}, {score.high:{signed}.3f}]{few}"
