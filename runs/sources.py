@@ -22,8 +22,9 @@ START = "runs/pipeline.py"
 def sources(plan: Plan) -> list[Path]:
     """Files whose text can change a number of this plan, sorted.
 
-    A new method, or a module that only other methods or studies use, is not among them. An import within a
-    function counts like any other. A folder of a registry counts whole, since names choose in it.
+    A new method, or a module that only other methods or studies use, is not among them. An import
+    within a function counts like any other. A folder of a registry counts whole, since names choose
+    in it.
     """
     shared = [p for name in WHOLE for p in _python(ROOT / name)]
     own = {
