@@ -16,8 +16,9 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from benchmarks.__main__ import Terminal
 from benchmarks.expand import Choice, Planned, expand
-from benchmarks.launch import Estimate, Outcome
+from benchmarks.launch import Estimate, Launcher, Outcome
 from benchmarks.suite_report import summary
 from benchmarks.suites.base import Arm, Budget, Data, Suite
 from registry import ROOT
@@ -180,6 +181,22 @@ def test_an_interrupted_suite_stops_its_runs_and_continues(place: Place) -> None
     assert "[1 of 1] done" in continued
     text = logs[0].read_text()
     assert int(re.findall(r"continuing at epoch (\d+)", text)[0]) > 1
+
+
+@pytest.mark.parametrize(("before", "asked"), [(signal.SIG_IGN, 0), (signal.SIG_DFL, 1)])
+def test_a_closed_terminal_ends_a_suite_unless_it_runs_under_nohup(
+    before: signal.Handlers, asked: int, tmp_path: Path
+) -> None:
+    launcher = Launcher([], folder=tmp_path, budget="quick", workers=1, terminal=Terminal())
+    ours = signal.signal(signal.SIGHUP, before)
+    try:
+        with launcher._told_to_end():
+            os.kill(os.getpid(), signal.SIGHUP)
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert launcher._requests == asked + 1
+        assert signal.getsignal(signal.SIGHUP) is before
+    finally:
+        signal.signal(signal.SIGHUP, ours)
 
 
 def test_a_suite_is_run_by_one_process_at_a_time(place: Place) -> None:
