@@ -43,10 +43,10 @@ class DpSgd(Method):
     """Noise in place of the target, at least 0.3; none: solved from epsilon."""
     max_grad_norm: float = tunable(1.0, low=0.1, high=10.0, log=True)
     """Largest L2 norm of a patient's gradient."""
-    batch_size: int = tunable(256, choices=(64, 128, 256, 512))
+    batch_size: int = tunable(128, choices=(64, 128, 256, 512))
     """Patients per step, expected."""
-    epochs: int = tunable(30, low=10, high=60)
-    lr: float = tunable(2e-3, low=1e-4, high=1e-2, log=True)
+    epochs: int = tunable(60, low=10, high=120)
+    lr: float = tunable(1e-2, low=1e-3, high=5e-2, log=True)
     patience: int = NEVER
     """No early stop: the noise is solved for all epochs."""
 

@@ -117,9 +117,10 @@ class Accounted(Objective):
 
     def record(self, optimizer: Any) -> None:
         """Note the norms `(patients,)` of a step's gradients, then let the gradients go."""
-        samples = [p.grad_sample.flatten(1) for p in optimizer.params]
-        squares = [g.float().square().sum(1) for g in samples]
-        self._norms.append(torch.stack(squares).sum(0).sqrt().cpu())
+        of_each = [
+            torch.linalg.vector_norm(p.grad_sample.flatten(1), dim=1) for p in optimizer.params
+        ]
+        self._norms.append(torch.linalg.vector_norm(torch.stack(of_each), dim=0).cpu())
         for parameter in optimizer.params:
             parameter.grad_sample = None
 
@@ -304,6 +305,13 @@ def _network_errors(net: nn.Module) -> list[str]:
     net.train()
     found = [*ModuleValidator.validate(net, strict=False)]
     found += GradSampleModule.validate(net, strict=False)
+    # Opacus looks at layers with trained parameters alone; statistics need none.
+    found += [
+        f"{m} normalises by statistics of other patients"
+        for m in net.modules()
+        if isinstance(m, nn.modules.batchnorm._NormBase)
+        and (isinstance(m, nn.modules.batchnorm._BatchNorm) or m.track_running_stats)
+    ]
     return [" ".join(str(error).split()).rstrip(".") for error in found]
 
 
