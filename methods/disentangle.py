@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,9 @@ ENERGY = 0.99
 """Share of the energy of sensitive embeddings that their subspace holds. Source: FCRO's code."""
 SMALLEST_VARIANCE = 1e-5
 """Added to variances, as BatchNorm does: a feature that is constant in a batch does no harm."""
+LARGEST_LOSS = -math.log(1e-12)
+"""Cross-entropy of a row from which on it has no gradient. With the published sign there is no
+other bound; `torch.nn.BCELoss` of the released code, which divides by at least 1e-12, sets it."""
 
 
 def column_loss(embeddings: Tensor, sensitive: Tensor) -> Tensor:
@@ -113,9 +117,10 @@ class Attributes:
         return groups[:, list(self.columns)]
 
     def loss(self, logits: Tensor, codes: Tensor) -> Tensor:
-        """Cross-entropy of the groups of an attribute, mean over attributes."""
+        """Cross-entropy of the groups of an attribute, mean over rows and attributes."""
         heads = zip(logits.float().split(list(self.sizes), dim=1), codes.T, strict=True)
-        return torch.stack([F.cross_entropy(head, code) for head, code in heads]).mean()
+        losses = [F.cross_entropy(head, code, reduction="none") for head, code in heads]
+        return torch.stack(losses).clamp_max(LARGEST_LOSS).mean()
 
     def auc(self, logits: Tensor, codes: Tensor) -> float:
         """AUC of each group against the rest, mean over groups, then over attributes.

@@ -67,6 +67,7 @@ def toy_objective(adversary: str, alpha: float = 1.0) -> Disentangling:
     objective = Disentangling(Fairread(adversary=adversary, alpha=alpha, column=0, row=0), TOY)
     if objective.adversary is not None:
         objective.adversary = Adversary(4, TOY)
+    objective.progress += 1
     return objective
 
 
@@ -337,6 +338,24 @@ def test_what_is_measured_is_of_one_epoch() -> None:
     assert losses[0] == losses[1]
     assert set(first) == {"adversary_loss", "adversary_auc"}
     assert first != second
+
+
+def test_the_adversary_gains_weight_over_the_first_half_of_the_epochs() -> None:
+    objective = Disentangling(Fairread(epochs=8, alpha=0.5, column=0, row=0), TOY)
+    objective.adversary = Adversary(4, TOY)
+    strengths = []
+    for _ in range(6):
+        strengths.append(objective.strength)
+        objective(Linear(), told_by_pixel())
+        objective.measured()
+    assert strengths == [0, 0.125, 0.25, 0.375, 0.5, 0.5]
+
+
+def test_a_row_that_is_as_wrong_as_can_be_has_no_gradient() -> None:
+    logits = torch.tensor([[40.0, 0.0], [1.0, 0.0]], requires_grad=True)
+    TOY.loss(logits, torch.tensor([[1], [1]])).backward()
+    assert logits.grad is not None
+    assert logits.grad[0].tolist() == [0, 0] and logits.grad[1, 1] < 0
 
 
 def test_what_is_left_out_is_neither_trained_nor_measured() -> None:
