@@ -24,7 +24,7 @@ def card() -> Suite:
             Arm("downsample", CELLS),
             Arm("group_thresholds", RACE),
             Arm("upsample+group_thresholds", CELLS),
-            Arm("synthetic", shared_cost=8),
+            Arm("synthetic", shared_cost=12),
             Arm("fairread", {"adversary": "reversal"}, cost=1.5),
             # The published sign of the adversary's loss: what it was meant to remove stays.
             Arm("fairread", {"adversary": "published"}, cost=1.5),
