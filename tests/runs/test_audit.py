@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import FINDINGS, GROUPS
 from filelock import FileLock
 
 from datasets.images import open_images
@@ -31,6 +30,8 @@ from runs.audit import Attackers, ImageAudit, NothingToAttack, linkage
 from runs.plan import Request, resolve
 from runs.preparation import Prepared, prepare_run
 
+FINDINGS, ATTRIBUTES = ("Cardiomegaly", "No Finding"), ("sex", "race")
+"""Those of the fixture `task`."""
 SIDE = 32
 BLOCK = 8
 TINY = Verifier(steps=60, batch_patients=12, width=16, image_size=SIDE)
@@ -141,7 +142,7 @@ def people(root: Path, name: str, patients: range) -> Split:
         }
         for i, patient in enumerate(patients) for visit in range(3)
     ]  # fmt: skip
-    return Split(name, pd.DataFrame(rows), root, FINDINGS, tuple(GROUPS))
+    return Split(name, pd.DataFrame(rows), root, FINDINGS, ATTRIBUTES)
 
 
 @pytest.fixture
