@@ -157,9 +157,13 @@ class Synthetic(Method):
         rows = list(dict.fromkeys([*chosen, *range(min(SHOWN, len(synthetic)))]))[:SHOWN]
         shown = synthetic.with_frame(synthetic.frame.iloc[rows])
         simulated = "simulated" in set(ctx.train.frame["origin"])
-        first, names = "SIMULATED · " if simulated else "", np.array(shown.findings)
-        titles = [
-            first + (", ".join(names[row == 1]) or "nothing recorded") for row in shown.labels()
-        ]
+        first = "SIMULATED · " if simulated else ""
+        titles = [first + _title(np.array(shown.findings)[r == 1]) for r in shown.labels()]
         pixels = open_images(shown, self.image_size).take()
         save(sheet(enlarged(pixels), titles), ctx.pictures / "samples.png")
+
+
+def _title(findings: np.ndarray) -> str:
+    # A longer line would be set too small to read.
+    told = ", ".join(findings[:2]) or "nothing recorded"
+    return told + (f" +{len(findings) - 2}" if len(findings) > 2 else "")
