@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from test_end_to_end import SMALL, Place
 
 from methods.compose import method_class
 from registry import METHODS, ROOT
-from test_end_to_end import SMALL, Place
 
 pytestmark = pytest.mark.slow
 OURS = [name for name, entry in METHODS.entries().items() if entry.file.is_relative_to(ROOT)]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import FINDINGS, GROUPS
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
+from toy import FINDINGS, GROUPS
 
 from datasets.split import Folds
 from methods.base import Batch, Context, Task

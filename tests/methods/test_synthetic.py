@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import FINDINGS, GROUPS, SIZE
 from PIL import Image
+from toy import FINDINGS, GROUPS, SIZE
 
 from datasets.images import open_images
 from datasets.split import IMAGE_ROOT, Folds, Split
@@ -23,6 +23,10 @@ from methods.loader import Rows
 from methods.pool import pool_digest, read_pool, refuse_known
 from methods.synthetic import Synthetic
 
+SIZE = 32
+FINDINGS = ("Cardiomegaly", "No Finding")
+GROUPS = {"sex": ("Female", "Male"), "race": ("A", "B", "C")}
+"""Of the toy folds."""
 SMALL: dict[str, Any] = {"image_size": SIZE, "epochs": 2, **Synthetic.smallest}
 
 

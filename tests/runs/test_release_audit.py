@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SIZE
+from toy import SIZE
 
 from datasets.images import open_images
 from datasets.split import Folds, Split
@@ -19,6 +19,8 @@ from metrics.reidentification import Verifier
 from runs.audit import ImageAudit
 from runs.release_audit import compared, memorisation
 
+SIZE = 32
+"""Pixels per side of the toy folds."""
 VERIFIER = Verifier(steps=150, image_size=SIZE, batch_patients=10)
 
 

@@ -1,0 +1,89 @@
+"""What FairREAD must show: attributes are harder to read; not so with the published sign (slow)."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+
+ROOT = Path(__file__).resolve().parent.parent
+SEEDS = (301, 302, 303)
+"""Training seed and cohort together: other people, another initialisation; none used for tuning."""
+Z = norm.ppf(0.975)
+ARMS = {
+    "erm": ("erm",),
+    "reversal": ("fairread",),
+    "published": ("fairread", "--set", "adversary=published"),
+}
+READ = ("race", "sex", "age_band")
+"""Attributes that act on pixels; insurance is read through them alone."""
+
+pytestmark = pytest.mark.slow
+Scores = dict[str, list[pd.DataFrame]]
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory: pytest.TempPathFactory) -> Scores:
+    """The scores of each arm, seed by seed, as a user would make them."""
+    place = tmp_path_factory.mktemp("fairread")
+    tables: Scores = {}
+    for arm, words in ARMS.items():
+        for seed in SEEDS:
+            output = place / arm / str(seed)
+            command = [sys.executable, str(ROOT / "runner.py"), "--method", *words,
+                       "--dataset", "phantom", "--set", "image_size=32", "--seed", str(seed),
+                       "--data", f"cohort={seed}", "--output", str(output),
+                       "--tracking-uri", f"sqlite:///{place}/mlflow.db"]  # fmt: skip
+            done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+            assert done.returncode == 0, done.stdout + done.stderr
+            (table,) = output.glob("phantom/*/*/scores.parquet")
+            tables.setdefault(arm, []).append(pd.read_parquet(table))
+    return tables
+
+
+def row(table: pd.DataFrame, metric: str, attribute: str = "") -> pd.Series:
+    """The macro value for everybody; against true labels where there are any."""
+    rows = table[
+        (table["metric"] == metric) & (table["attribute"] == attribute)
+        & (table["finding"] == "macro") & (table["group"] == "all")
+    ]  # fmt: skip
+    return rows.sort_values("labels").iloc[-1]
+
+
+def against_erm(scores: Scores, arm: str, metric: str, attribute: str = "") -> tuple[float, ...]:
+    """Mean difference to ERM on the same patients, and its 95 % interval over the seeds."""
+    pairs = [
+        (row(a, metric, attribute), row(b, metric, attribute))
+        for a, b in zip(scores[arm], scores["erm"], strict=True)
+    ]
+    differences = np.array([a["value"] - b["value"] for a, b in pairs])
+    # The same patients are tested twice, so that errors as of other patients are too large.
+    errors = [(r["high"] - r["low"]) / (2 * Z) for pair in pairs for r in pair]
+    over_patients = math.sqrt(sum(e**2 for e in errors)) / len(pairs)
+    over_seeds = differences.std(ddof=1) / math.sqrt(len(pairs))
+    reach = Z * max(over_patients, over_seeds)
+    mean = float(differences.mean())
+    return mean, mean - reach, mean + reach
+
+
+@pytest.mark.parametrize("attribute", READ)
+def test_attributes_are_harder_to_read_than_from_erm(scores: Scores, attribute: str) -> None:
+    mean, low, high = against_erm(scores, "reversal", "attribute_auc", attribute)
+    assert high < 0, f"{attribute}: {mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
+@pytest.mark.parametrize("attribute", READ)
+def test_with_the_published_sign_they_are_not(scores: Scores, attribute: str) -> None:
+    mean, low, high = against_erm(scores, "published", "attribute_auc", attribute)
+    assert high >= 0, f"{attribute}: {mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def test_the_findings_are_still_learnt(scores: Scores) -> None:
+    mean, low, high = against_erm(scores, "reversal", "auc")
+    assert high > -0.08, f"macro AUC: {mean:.3f} [{low:.3f}, {high:.3f}]"
