@@ -23,10 +23,6 @@ from methods.loader import Rows
 from methods.pool import pool_digest, read_pool, refuse_known
 from methods.synthetic import Synthetic
 
-SIZE = 32
-FINDINGS = ("Cardiomegaly", "No Finding")
-GROUPS = {"sex": ("Female", "Male"), "race": ("A", "B", "C")}
-"""Of the toy folds."""
 SMALL: dict[str, Any] = {"image_size": SIZE, "epochs": 2, **Synthetic.smallest}
 
 

@@ -19,8 +19,6 @@ from metrics.reidentification import Verifier
 from runs.audit import ImageAudit
 from runs.release_audit import compared, memorisation
 
-SIZE = 32
-"""Pixels per side of the toy folds."""
 VERIFIER = Verifier(steps=150, image_size=SIZE, batch_patients=10)
 
 
