@@ -29,9 +29,9 @@ def card() -> Suite:
             # The published sign of the adversary's loss: what it was meant to remove stays.
             Arm("fairread", {"adversary": "published"}, cost=1.5),
             # Infinite epsilon clips and adds no noise: what the noise costs beyond the clipping.
-            Arm("dpsgd", {"epsilon": math.inf}, cost=3),
-            Arm("dpsgd", {"epsilon": 8}, cost=3),
-            Arm("dpsgd", {"epsilon": 3}, cost=3),
+            Arm("dpsgd", {"epsilon": math.inf}, cost=12),
+            Arm("dpsgd", {"epsilon": 8}, cost=12),
+            Arm("dpsgd", {"epsilon": 3}, cost=12),
             # Identity must equal ERM: it checks the audit, not the anonymiser.
             Arm("anonymized", {"anonymiser": "identity"}),
             Arm("anonymized", {"anonymiser": "blur"}, shared_cost=1),
