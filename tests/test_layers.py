@@ -74,7 +74,7 @@ def test_heavy_libraries_stay_in_their_rooms(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", (ROOT / "benchmarks" / "suites").glob("*.py"), ids=lambda p: p.stem
+    "path", sorted((ROOT / "benchmarks" / "suites").glob("*.py")), ids=lambda p: p.stem
 )
 def test_a_suite_is_data(path: Path) -> None:
     ours = {name for name, _ in imports(path, whole=True) if name.split(".")[0] in LAYERS}

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ class Place:
     def __init__(self, path: Path, cache: Path) -> None:
         self.path, self.output = path, path / "output"
         self.folder = self.output / "suites" / "mine"
+        self.started: list[subprocess.Popen[str]] = []
         (path / "plugin.py").write_text(PLUGIN)
         self.environment = {
             **os.environ,
@@ -93,10 +95,12 @@ class Place:
     def start(self, *words: str) -> subprocess.Popen[str]:
         """The suite, being run."""
         command = [sys.executable, "-m", "benchmarks", "run", str(self.path / "mine.yaml")]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*command, "--output", str(self.output), *words], cwd=ROOT, env=self.environment,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
+        self.started.append(process)
+        return process
 
     def run(self, *words: str, code: int = 0) -> str:
         """What the suite says when it is run to its end."""
@@ -113,8 +117,14 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path: Path, session_cache: Path) -> Place:
-    return Place(tmp_path, session_cache)
+def place(tmp_path: Path, session_cache: Path) -> Iterator[Place]:
+    """A place whose suites are told to end, with their runs, when a test fails."""
+    made = Place(tmp_path, session_cache)
+    yield made
+    for process in made.started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            process.communicate()
 
 
 def test_a_failing_run_is_written_down_and_the_others_go_on(place: Place) -> None:
