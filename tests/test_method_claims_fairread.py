@@ -17,10 +17,13 @@ SEEDS = (301, 302, 303)
 """Training seed and cohort together: other people, another initialisation; none used for tuning."""
 Z = norm.ppf(0.975)
 ARMS = {
-    "erm": ("erm",),
-    "reversal": ("fairread",),
-    "published": ("fairread", "--set", "adversary=published"),
+    "erm": [],
+    "reversal": [],
+    "published": ["adversary=published", "alpha=0.01", "column=0", "row=0"],
 }
+"""The published arm is alone with its sign, as in the second phase of the released code, where no
+orthogonality loss is left. At the weight of the reversal it learns no finding: its loss outgrows
+the others, and features of nothing tell less of race than those of ERM."""
 READ = ("race", "sex", "age_band")
 """Attributes that act on pixels; insurance is read through them alone."""
 
@@ -33,11 +36,13 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> Scores:
     """The scores of each arm, seed by seed, as a user would make them."""
     place = tmp_path_factory.mktemp("fairread")
     tables: Scores = {}
-    for arm, words in ARMS.items():
+    for arm, fields in ARMS.items():
+        method = "erm" if arm == "erm" else "fairread"
+        words = [word for field in ("image_size=32", *fields) for word in ("--set", field)]
         for seed in SEEDS:
             output = place / arm / str(seed)
-            command = [sys.executable, str(ROOT / "runner.py"), "--method", *words,
-                       "--dataset", "phantom", "--set", "image_size=32", "--seed", str(seed),
+            command = [sys.executable, str(ROOT / "runner.py"), "--method", method, *words,
+                       "--dataset", "phantom", "--seed", str(seed),
                        "--data", f"cohort={seed}", "--output", str(output),
                        "--tracking-uri", f"sqlite:///{place}/mlflow.db"]  # fmt: skip
             done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
@@ -84,6 +89,7 @@ def test_with_the_published_sign_they_are_not(scores: Scores, attribute: str) ->
     assert high >= 0, f"{attribute}: {mean:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def test_the_findings_are_still_learnt(scores: Scores) -> None:
-    mean, low, high = against_erm(scores, "reversal", "auc")
-    assert high > -0.08, f"macro AUC: {mean:.3f} [{low:.3f}, {high:.3f}]"
+@pytest.mark.parametrize("arm", ["reversal", "published"])
+def test_the_findings_are_still_learnt(scores: Scores, arm: str) -> None:
+    mean, low, high = against_erm(scores, arm, "auc")
+    assert low > -0.08, f"macro AUC: {mean:.3f} [{low:.3f}, {high:.3f}]"
