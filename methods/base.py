@@ -211,7 +211,7 @@ class Method:
     def release(self, split: Split, ctx: Context) -> Split:
         """7. The images the method would publish in place of those of `split`.
 
-        The re-identification audit trains its attacker on the release of the audit fold and
-        attacks the release of the test fold.
+        The re-identification audit trains attackers on the audit fold, as released and as it was,
+        and attacks the release of the test fold; see docs/privacy-protocol.md.
         """
         return self.view(split, ctx)
