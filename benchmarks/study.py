@@ -9,11 +9,8 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-
-from filelock import Timeout
 
 import options
 from runner import (
@@ -255,10 +252,12 @@ def carry_out(
 ) -> int:
     """Search and test each study in turn, report, and say what to type next; the exit code."""
     from benchmarks.study_report import Report, summary
+    from methods.shared import alone
 
     report: Report | None = None
     for study in studies:
-        with _alone(study, log):
+        told = f"another process works on this study of {study.name}; waiting for it"
+        with alone(study.locked(), told, log):
             found = _search(study, asked.trials, store, log)
             reruns = tuple(_rerun(found, asked, data, log))
             further = asked if study is studies[-1] else asked.of_reference()
@@ -332,21 +331,6 @@ def _finish(report: Report, store: Store, log: logging.Logger) -> None:
         store.finish(found.run_id, metrics, report.files, found.study.path)
     except StoreError as error:
         log.warning("the study is complete, but was not logged whole: %s", error)
-
-
-@contextmanager
-def _alone(study: Study, log: logging.Logger) -> Iterator[None]:
-    """One process works on a study; a second one waits, and then finds the trials done."""
-    lock = study.locked()
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("another process works on this study of %s; waiting for it", study.name)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _names(text: str) -> tuple[str, ...]:

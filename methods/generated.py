@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from methods import diffusion
 from methods.base import Context
 from methods.diffusion import Denoiser, Diffusion, sample, train_denoiser
 from methods.pool import UNKNOWN, synthetic_ids
+from methods.shared import alone, lock_of, save_stack
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,14 @@ class Generated:
         rows = train.with_frame(frame, "synthetic")
         asked = conditions(rows)
         stack = folder / f"images-{_key(asdict(self.config), asked)}.npy"
-        with _alone(folder, ctx):
+        waiting = "waiting for another process that makes the same generated images"
+        with alone(lock_of(folder), waiting, ctx.log):
+            folder.mkdir(exist_ok=True)
             if not stack.is_file():
                 denoiser = self._fitted(folder, pixels.take(), ctx).to(ctx.device)
                 denoiser.config = self.config
                 made = sample(denoiser, asked, seed=self.config.seed, log=ctx.log)
-                _save(stack, made)
+                save_stack(stack, made)
         frame["path"] = [f"{stack.name}#{row}" for row in range(self.count)]
         return Split("synthetic", frame, folder, train.findings, train.attributes)
 
@@ -119,28 +120,3 @@ def _key(*parts: object) -> str:
         data = part.tobytes() if isinstance(part, np.ndarray) else json.dumps(part).encode()
         state.update(hashlib.sha256(data).digest())
     return state.hexdigest()[:20]
-
-
-@contextmanager
-def _alone(folder: Path, ctx: Context) -> Iterator[None]:
-    """Under the lock of a folder, which may lie with another run for minutes."""
-    from filelock import FileLock, Timeout
-
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        ctx.log.info("waiting for another process that makes the same generated images")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _save(path: Path, stack: np.ndarray) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.save(file, stack)
-    partial.replace(path)

@@ -122,9 +122,9 @@ class ImageAudit:
         ]
 
     def _scene(self, folds: Folds, audit: Split, test: Split) -> Scene:
-        originals = [self._pixels(fold) for fold in (folds.audit, folds.test)]
+        originals = [self.pixels(fold) for fold in (folds.audit, folds.test)]
         changed = [
-            before if split is fold else self._pixels(split)
+            before if split is fold else self.pixels(split)
             for before, fold, split in zip(
                 originals, (folds.audit, folds.test), (audit, test), strict=True
             )
@@ -132,7 +132,8 @@ class ImageAudit:
         patients = folds.audit.frame["patient_id"].to_numpy(dtype=str)
         return Scene(patients, originals[0], changed[0], originals[1], changed[1])
 
-    def _pixels(self, split: Split) -> np.ndarray:
+    def pixels(self, split: Split) -> np.ndarray:
+        """What the verifier sees of a split, uint8 `(n, s, s)`."""
         return open_images(split, self.verifier.image_size).take()
 
     def _attack(self, prefix: str, scenes: Sequence[Scene], number: int, count: int) -> Attacked:

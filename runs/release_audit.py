@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from datasets.images import cache_dir, open_images
+from datasets.images import cache_dir
 from datasets.split import Split
 from methods.base import Method
 from metrics.memorisation import Real, Release, memorisation_scores, undefined_memorisation
@@ -33,14 +33,14 @@ def compared(audit: ImageAudit) -> list[Release]:
     if type(audit.method).release is Method.release or unmeasurable(audit):
         return []
     for folds, ctx in zip(audit.folds, audit.contexts, strict=True):
-        learnt = _pixels(audit, folds.audit), _patients(folds.audit)
-        real = [_pixels(audit, fold) for fold in (folds.train, folds.test)]
+        learnt = audit.pixels(folds.audit), _patients(folds.audit)
+        real = [audit.pixels(fold) for fold in (folds.train, folds.test)]
         # The verifier first: it needs no release, and another process may be busy making that.
         training, held_out = attack(audit.verifier, *learnt, *real, cache=cache_dir())
         release = audit.method.release(folds.test, ctx)
         if not _synthetic(release):
             return []
-        (released,) = attack(audit.verifier, *learnt, _pixels(audit, release), cache=cache_dir())
+        (released,) = attack(audit.verifier, *learnt, audit.pixels(release), cache=cache_dir())
         releases.append(
             Release(
                 released,
@@ -63,10 +63,6 @@ def unmeasurable(audit: ImageAudit) -> str | None:
 
 def _synthetic(split: Split) -> bool:
     return set(split.frame["origin"]) == {"synthetic"}
-
-
-def _pixels(audit: ImageAudit, split: Split) -> np.ndarray:
-    return open_images(split, audit.verifier.image_size).take()
 
 
 def _patients(split: Split) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from datasets.images import open_images
 from datasets.regions import recorded_regions
 from datasets.split import Split
 from methods.anonymisers.base import Anonymiser, Fitted
@@ -106,8 +107,6 @@ class Inpaint(Anonymiser):
 
     def fit(self, train: Split, size: int, ctx: Context, workdir: Path) -> Fitted:
         """Diagnostic network first, then the generator on the regions that it finds."""
-        from datasets.images import open_images
-
         pixels = open_images(train, size).take()
         finder, regions = None, self.recorded(train, size)
         if regions is None:
@@ -181,7 +180,8 @@ class Inpainter:
 def training_masks(regions: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """What is kept in training, bool `(b, s, s)`: half the `regions`, half random shapes.
 
-    Source: spec of CXR-AnoFAIR, stage 1 (random rectangles and ellipses of up to the whole side).
+    Source: the code of CXR-AnoFAIR, stage 1 (random rectangles and ellipses of up to the whole
+    side).
     Differs: a shape is what is kept as often as what is drawn, since here most is drawn.
     """
     n, side = regions.shape[:2]

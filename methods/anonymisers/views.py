@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
@@ -22,6 +20,7 @@ from datasets.sources import hexdigest
 from datasets.split import IMAGE_ROOT, Split
 from methods.anonymisers.base import Anonymiser, Fitted
 from methods.base import Context
+from methods.shared import alone, lock_of, save_stack
 from registry import ROOT
 
 CHUNK = 256
@@ -47,7 +46,7 @@ class Views:
         name = hexdigest(self._key(), open_images(split, self.size).digest())
         stack = self.ctx.shared / "views" / f"{name}.npy"
         if not stack.is_file():
-            with _alone(stack, f"changing the images of {split.name!r}", self.ctx.log):
+            with self._alone(stack, f"changing the images of {split.name!r}"):
                 if not stack.is_file():
                     # What is random here must not shift what is random in the run.
                     with torch.random.fork_rng():
@@ -63,12 +62,15 @@ class Views:
             return self.anonymiser.load(self.ctx.shared, self.ctx.device)
         folder = self.ctx.shared / "anonymisers" / self._key()
         if not folder.is_dir():
-            with _alone(folder, f"fitting {self.anonymiser.registered_name!r}", self.ctx.log):
+            with self._alone(folder, f"fitting {self.anonymiser.registered_name!r}"):
                 if not folder.is_dir():
                     self._fit(folder)
         # Read again even where it was just fitted, so that both give the same pixels.
         with torch.random.fork_rng():
             return self.anonymiser.load(folder, self.ctx.device)
+
+    def _alone(self, item: Path, what: str) -> AbstractContextManager[None]:
+        return alone(lock_of(item), f"waiting: another process is {what}", self.ctx.log)
 
     def _key(self) -> str:
         """A hash of all that changed pixels depend on, beside the pixels before."""
@@ -104,24 +106,16 @@ class Views:
             files.append(parts / f"{start}.npy")
             if not files[-1].is_file():
                 kept = None if keep is None else keep[rows]
-                _save(files[-1], fitted.transform(pixels[rows], kept))
+                save_stack(files[-1], fitted.transform(pixels[rows], kept))
             now, done = time.monotonic(), min(start + CHUNK, len(split))
             if now - told > TOLD_SECONDS:
                 left = divmod(round((now - started) / done * (len(split) - done)), 60)
                 log.info("images of %r changed: %d/%d  %d:%02d left",
                          split.name, done, len(split), *left)  # fmt: skip
                 told = now
-        _save(stack, np.concatenate([np.load(file) for file in files]))
+        save_stack(stack, np.concatenate([np.load(file) for file in files]))
         rmtree(parts)
         log.info("the %d images of %r are changed", len(split), split.name)
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    """Write `array` so that `path` holds all of it or does not exist."""
-    draft = path.with_name(path.name + ".part")
-    with draft.open("wb") as file:
-        np.save(file, array)
-    draft.replace(path)
 
 
 def sources_digest(anonymiser: Anonymiser) -> str:
@@ -132,21 +126,3 @@ def sources_digest(anonymiser: Anonymiser) -> str:
 def _sources(anonymiser: Anonymiser) -> list[Path]:
     own = [Path(str(sys.modules[c.__module__].__file__)) for c in type(anonymiser).__mro__[:-1]]
     return own + [ROOT / name for name in anonymiser.sources]
-
-
-@contextmanager
-def _alone(item: Path, what: str, log: logging.Logger) -> Iterator[None]:
-    """The lock of one item; says so if another process has it."""
-    from filelock import FileLock, Timeout
-
-    item.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(f"{item}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.info("waiting: another process is %s", what)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
