@@ -227,13 +227,13 @@ def realise(method: DpSgd, folds: Folds, ctx: Context) -> Realised:
         found.norms.extend((lengths * shares).tolist())
         if size:
             error, whole = (math.hypot(*(t.norm().item() for t in ts)) for ts in (off, expected))
-            # A network that has learnt its rows has hardly a gradient left: rounding then shows.
-            found.sum_errors.append(error / max(whole, 0.01 * method.max_grad_norm))
+            found.sum_errors.append(error / whole)
         rate = 1 / len(kit.loader)
         found.noise.append(
             torch.cat([
-                (p.grad - e / (patients * rate)).flatten()
-                for p, e in zip(optimizer.params, expected, strict=True)
+                # Beside Opacus' own sum: how far that is from the true one is looked at apart.
+                (p.grad - p.summed_grad.div(patients * rate).detach()).flatten()
+                for p in optimizer.params
             ])
         )  # fmt: skip
         account(optimizer)
@@ -252,8 +252,6 @@ def check(found: Realised, method: DpSgd, patients: int) -> None:
     """
     [(noise, rate, steps)] = found.accounted
     assert steps == len(found.sizes), "the accountant must be told of every step"
-    # Single steps may differ by rounding: an activation next to 0 is on in one, off in the other.
-    assert np.quantile(found.sum_errors, 0.9) < 1e-2, "gradients must be clipped one by one"
     assert max(found.norms) <= method.max_grad_norm * (1 + 1e-6), "norms must be bounded"
     sizes, variance = np.array(found.sizes), patients * rate * (1 - rate)
     assert abs(sizes.mean() - patients * rate) < 4 * math.sqrt(variance / steps), (
@@ -269,6 +267,8 @@ def check(found: Realised, method: DpSgd, patients: int) -> None:
         "the noise must be as large as the accountant was told"
     )
     assert abs(drawn.mean().item()) < 4 * wanted / math.sqrt(len(drawn)), "noise has mean 0"
+    # Last: without noise a network ends with hardly a gradient, and its shares are rounding.
+    assert max(found.sum_errors) < 1e-2, "gradients must be clipped one by one"
 
 
 LONG = replace(SMALL, epochs=10, max_grad_norm=0.3, epsilon=20.0)
