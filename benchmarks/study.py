@@ -9,6 +9,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -252,12 +253,10 @@ def carry_out(
 ) -> int:
     """Search and test each study in turn, report, and say what to type next; the exit code."""
     from benchmarks.study_report import Report, summary
-    from methods.shared import alone
 
     report: Report | None = None
     for study in studies:
-        told = f"another process works on this study of {study.name}; waiting for it"
-        with alone(study.locked(), told, log):
+        with _alone(study, log):
             found = _search(study, asked.trials, store, log)
             reruns = tuple(_rerun(found, asked, data, log))
             further = asked if study is studies[-1] else asked.of_reference()
@@ -331,6 +330,14 @@ def _finish(report: Report, store: Store, log: logging.Logger) -> None:
         store.finish(found.run_id, metrics, report.files, found.study.path)
     except StoreError as error:
         log.warning("the study is complete, but was not logged whole: %s", error)
+
+
+def _alone(study: Study, log: logging.Logger) -> AbstractContextManager[None]:
+    """One process works on a study; a second one waits, and then finds the trials done."""
+    from methods.shared import alone
+
+    told = f"another process works on this study of {study.name}; waiting for it"
+    return alone(study.locked(), told, log)
 
 
 def _names(text: str) -> tuple[str, ...]:
