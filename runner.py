@@ -143,11 +143,12 @@ def run(request: Request, *, again: bool = False, dry: bool = False) -> int:
         plan = resolve(request)
         from runs.pipeline import execute
         from runs.preparation import checked_task, load_table, prepare_run, split
+        from runs.process import settle
         from runs.provenance import environment
         from runs.summary import summary
         from tracking.store import StoreError
 
-        use_threads(plan.threads)
+        settle(plan.threads)
         print(described(plan, environment(plan.device)))
         if dry:
             table = load_table(plan)
@@ -197,13 +198,6 @@ def interrupted() -> int:
     """Say how to go on after Ctrl-C; the exit code."""
     print("\ninterrupted; the same command continues where it stopped", file=sys.stderr)
     return FAILED
-
-
-def use_threads(number: int) -> None:
-    """Let torch use this many threads in this process."""
-    import torch
-
-    torch.set_num_threads(number)
 
 
 def requested(given: argparse.Namespace) -> Request:

@@ -130,9 +130,10 @@ def suite(options: argparse.Namespace) -> int:
     workers = _workers(options.workers) if options.command == "run" else 0
     planned = expand(made, choice)
     # The terminal's progress line is the runner's own.
-    from runner import Progress, use_threads
+    from runner import Progress
+    from runs.process import settle
 
-    use_threads(1)
+    settle(1)
     known = look(planned, Progress)
     if options.command == "show":
         print(report.shown(made, choice, known))

@@ -22,9 +22,9 @@ from runner import (
     interrupted,
     refuse,
     terminal_log,
-    use_threads,
 )
 from runs.plan import Request, resolve
+from runs.process import settle
 
 if TYPE_CHECKING:
     from benchmarks.study_report import Report, Rerun
@@ -189,7 +189,7 @@ def prepare(asked: Asked, data: Data) -> tuple[Study, ...]:
     from runs.study import Study
 
     plan = resolve(asked.request)
-    use_threads(plan.threads)
+    settle(plan.threads)
     several = [asked] if asked.request.method == REFERENCE else [asked.of_reference(), asked]
     drafts = [_draft(one) for one in several]
     if not drafts[-1].space:

@@ -29,6 +29,7 @@ from metrics.reidentification import Array, Verifier, attack, cannot_train
 from metrics.score import Score
 from runs.plan import Plan
 from runs.preparation import Prepared
+from runs.process import settle
 from runs.release_audit import compared
 
 TOLD_EVERY = 15.0
@@ -320,9 +321,7 @@ def _attack_beside(sent: bytes, threads: int, sender: Connection) -> None:
     """Release and attack in this process, and tell the first one about it."""
     # Ctrl-C reaches the whole group; the first process tells the user and ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import torch
-
-    torch.set_num_threads(threads)
+    settle(threads)
     log = logging.getLogger("trilemma.attackers")
     log.setLevel(logging.DEBUG)
     log.propagate = False
