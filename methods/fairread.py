@@ -153,7 +153,7 @@ class Fairread(Method):
     """
 
     epochs: int = tunable(16, low=8, high=32)
-    alpha: float = tunable(0.3, low=0.03, high=3.0, log=True)
+    alpha: float = tunable(0.1, low=0.01, high=1.0, log=True)
     """Weight of the adversary's reversed gradient in the encoder, from half of the epochs on."""
     column: float = tunable(0.1, low=0.01, high=1.0, log=True)
     """Weight of the column orthogonality loss; 0 leaves it out."""
