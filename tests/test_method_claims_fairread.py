@@ -22,8 +22,9 @@ ARMS = {
     "published": ["adversary=published", "alpha=0.01", "column=0", "row=0"],
 }
 """ERM is trained as long as FairREAD. The published arm is alone with its sign, as in the second
-phase of the released code, where no orthogonality loss is left. At the weight of the reversal it learns no finding: its loss outgrows
-the others, and features of nothing tell less of race than those of ERM."""
+phase of the released code, where no orthogonality loss is left. At the weight of the reversal it
+learns no finding: its loss outgrows the others, and features of nothing tell less of race than
+those of ERM."""
 READ = ("race", "sex", "age_band")
 """Attributes that act on pixels; insurance is read through them alone."""
 HIDDEN = ("sex", "age_band")
