@@ -18,6 +18,7 @@ BETTER = {
     "higher": "↑ higher is better",
     "lower": "↓ lower is better",
     "zero": "→0← closer to zero is better",
+    "one": "→1← closer to one is better",
 }
 LABELS = {"true": "true labels", "recorded": "recorded labels"}
 REID, EMBEDDING_REID = "image_reid_auc", "embedding_reid_auc"

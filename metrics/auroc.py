@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from metrics.cells import Cells, Estimates, large_enough
+from metrics.cells import Cells, Estimates
 from metrics.rows import Extreme, cell_scores
 from metrics.score import Score
 from registry import METRICS
@@ -49,26 +49,23 @@ def worst_group_auc(cells: Cells) -> Iterator[Score]:
 
 
 def auc_estimates(cells: Cells) -> Estimates:
-    """AUC of every cell with all its replicates; cells with too few patients are not computed."""
-    positive = cells.holding(cells.truth == 1)
-    negative = cells.holding(cells.truth == 0)
-    wanted = large_enough(positive, negative)
-    # Column 0 weighs everybody once: the value itself; the others are the replicates.
-    weights = np.insert(cells.bootstrap.weights, 0, 1, axis=1)
+    """AUC of every cell with all its replicates."""
+    from metrics.kernel import count_wins, walk_for_auc
+
     logits = cells.predictions.logits()
     part = cells.predictions.frame["part"].to_numpy(np.int64)
-    values = np.full((*wanted.shape, weights.shape[1]), np.nan)
-    for f in range(wanted.shape[0]):
-        known = np.flatnonzero(np.isfinite(cells.truth[:, f]))
-        rows = known[np.argsort(logits[known, f], kind="stable")]
-        of_image = weights[cells.patients[rows]]
-        keys, label = part_ranks(logits[rows, f], part[rows]), cells.truth[rows, f] == 1
-        for g in np.flatnonzero(wanted[f]):
-            inside = cells.members[rows, g]
-            cell = (keys[inside], label[inside], part[rows][inside])
-            values[f, g] = weighted_auroc(*cell, of_image[inside])
-    reason = "no positive and negative image share a part"
-    return Estimates("auc", cells, values[..., 0], values[..., 1:], positive, negative, reason)
+    blocks, count = cells.bootstrap.blocks, 1 + cells.bootstrap.replicates
+    drawn = np.full((cells.truth.shape[1], len(cells.groups), count), np.nan)
+    for f in range(len(drawn)):
+        rows = np.flatnonzero(np.isfinite(cells.truth[:, f]))
+        steps = walk_for_auc(
+            logits[rows, f], cells.truth[rows, f] == 1, part[rows], cells.columns[rows]
+        )
+        patient = cells.patients[rows][steps.row]
+        wins, pairs = count_wins(blocks, patient, steps.kind, steps.groups, drawn.shape[1])
+        with np.errstate(invalid="ignore"):
+            drawn[f] = wins[:, :count] / (2 * pairs[:, :count])
+    return Estimates.of("auc", cells, drawn, reason="no positive and negative image share a part")
 
 
 def auroc(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -49,9 +50,34 @@ class PatientBootstrap:
         return np.ascontiguousarray(drawn.T)
 
     @cached_property
+    def with_once(self) -> np.ndarray:
+        """The weights behind a column that weighs everybody once `(patients, 1 + replicates)`.
+
+        What is computed under column 0 is the value itself, the others are its replicates.
+        """
+        return np.insert(self.weights, 0, 1, axis=1)
+
+    @cached_property
+    def blocks(self) -> np.ndarray:
+        """`with_once` as the compiled walks read it, see `metrics/kernel.py`."""
+        from metrics.kernel import in_blocks
+
+        return in_blocks(self.with_once)
+
+    @property
     def matrix(self) -> np.ndarray:
         """The weights `(replicates, patients)` float32, ready for a matrix product."""
-        return np.ascontiguousarray(self.weights.T, dtype=np.float32)
+        return self.exact[1:]
+
+    @cached_property
+    def exact(self) -> np.ndarray:
+        """`with_once` `(1 + replicates, patients)` float32: products of counts below 2^24."""
+        return np.ascontiguousarray(self.with_once.T, dtype=np.float32)
+
+    @cached_property
+    def real(self) -> np.ndarray:
+        """`with_once` `(1 + replicates, patients)` float64: products of real numbers."""
+        return np.ascontiguousarray(self.with_once.T, dtype=np.float64)
 
 
 def percentile_interval(replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -70,6 +96,29 @@ def percentile_interval(replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     if part.any():
         bounds[:, part] = np.nanquantile(values[part], (tail, 1 - tail), axis=-1)
     return bounds[0], bounds[1]
+
+
+def simultaneous_contrasts(
+    value: np.ndarray, replicates: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds of contrasts `(f, k)` that hold for all k of a row together: value -+ c SE.
+
+    c is the 95 % quantile over replicates `(f, k, B)` of max_k |d*_k - d_k| / SE_k, SE_k the
+    standard deviation of the replicates of d_k. Undefined contrasts do not take part.
+
+    Source: Romano & Wolf, Econometrica 2005;73:1237-1282 (max-T, studentised); Westfall & Young,
+    Resampling-Based Multiple Testing, 1993.
+    """
+    usable = np.isfinite(value) & (np.isfinite(replicates).mean(axis=-1) >= 0.5)
+    with warnings.catch_warnings():
+        # Rows without any usable contrast, and replicates without any defined one.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        errors = np.nanstd(np.where(usable[..., None], replicates, np.nan), axis=-1, ddof=1)
+        # A contrast that never varies has no error and cannot be the largest.
+        units = np.where(errors > 0, errors, np.inf)[..., None]
+        largest = np.nanmax(np.abs(replicates - value[..., None]) / units, axis=1)
+        reach = np.nanquantile(largest, LEVEL, axis=-1)[:, None] * errors
+    return value - reach, value + reach
 
 
 def simultaneous_interval(

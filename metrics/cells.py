@@ -75,8 +75,17 @@ class Cells:
         columns += [frame[a].astype(str).to_numpy() == g for a, g in self.groups[1:]]
         return np.stack(columns, axis=1)
 
+    @cached_property
+    def columns(self) -> np.ndarray:
+        """Of every image the columns of its groups `(n, 1 + attributes)` int16, "all" first."""
+        found = [np.zeros(len(self.predictions), np.int16)]
+        for attribute in self.predictions.attributes:
+            own = self.columns_of(attribute)
+            found.append((np.argmax(self.members[:, own], axis=1) + own[0]).astype(np.int16))
+        return np.stack(found, axis=1)
+
     def columns_of(self, attribute: str) -> list[int]:
-        """Columns of the groups of `attribute`, in their frozen order."""
+        """Columns of the groups of `attribute`, in their frozen order; of "" that of everybody."""
         return [i for i, (a, _) in enumerate(self.groups) if a == attribute]
 
     @cached_property
@@ -87,6 +96,16 @@ class Cells:
             for attribute in self.predictions.attributes
             for pair in combinations(self.columns_of(attribute), 2)
         )
+
+    @cached_property
+    def positive(self) -> np.ndarray:
+        """Which patients have a positive image in each cell `(findings, groups, patients)`."""
+        return self.holding(self.truth == 1)
+
+    @cached_property
+    def negative(self) -> np.ndarray:
+        """Which patients have a negative image in each cell `(findings, groups, patients)`."""
+        return self.holding(self.truth == 0)
 
     def holding(self, images: np.ndarray) -> np.ndarray:
         """Whether a patient has one of `images` `(n, findings)`: `(findings, groups, patients)`."""
@@ -114,6 +133,15 @@ class Estimates:
     positive: np.ndarray
     negative: np.ndarray
     reason: str
+
+    @classmethod
+    def of(cls, metric: str, cells: Cells, drawn: np.ndarray, *, reason: str) -> Estimates:
+        """From `drawn` `(findings, groups, 1 + B)`: the value, then its replicates.
+
+        Every patient with a known label counts.
+        """
+        value, replicates = drawn[..., 0], drawn[..., 1:]
+        return cls(metric, cells, value, replicates, cells.positive, cells.negative, reason)
 
     @cached_property
     def enough(self) -> np.ndarray:

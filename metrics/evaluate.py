@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,6 +42,8 @@ def evaluate(
             f"the bootstrap must have one weight per patient, but it has {bootstrap.patients} for "
             f"the {patients} patients of fold {test.fold!r}; make it for this fold"
         )
+    # Sums of real numbers depend on their order: one order of rows gives every metric one value.
+    test = replace(test, frame=test.frame.sort_values("image", ignore_index=True))
     macro = np.isin(test.findings, list(macro_findings))
     scores: list[Score] = []
     for labels in ("recorded", "true") if test.has_truth else ("recorded",):

@@ -1,22 +1,54 @@
-"""Error rates at the decisions, from sums per patient and one matrix product for all replicates."""
+"""Rates at the decisions: of errors, of decisions, and of how often a decision is right.
+
+All are ratios of four counts, summed once for every cell and replicate (`metrics/sums.py`). They
+are conditional on the frozen thresholds: an interval tells of other test patients, not of other
+validation patients.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from metrics.cells import Cells, Estimates
-from metrics.rows import Extreme, cell_scores, contrast_scores
+from metrics.rows import cell_scores
 from metrics.score import Score
+from metrics.sums import counts, ratio
 from registry import METRICS
+
+FEWEST_DECIDED = 20
+"""Patients decided positive (or negative) below which a predictive value is not reported."""
+
+
+@METRICS.register("tpr", direction="higher", unit="rate", input="cells")
+def tpr(cells: Cells) -> Iterator[Score]:
+    """Sensitivity: share of positive images that the model decides to be positive, in [0,1].
+
+    TPR = TP / (TP + FN), each a sum of weights over the images of one cell.
+
+    Source: Altman & Bland, BMJ 1994;308:1552.
+    """
+    yield from cell_scores(cells.once(tpr_estimates))
+
+
+@METRICS.register("tnr", direction="higher", unit="rate", input="cells")
+def tnr(cells: Cells) -> Iterator[Score]:
+    """Specificity: share of negative images that the model decides to be negative, in [0,1].
+
+    TNR = TN / (TN + FP), each a sum of weights over the images of one cell.
+
+    Source: Altman & Bland, BMJ 1994;308:1552.
+    """
+    yield from cell_scores(cells.once(tnr_estimates))
 
 
 @METRICS.register("fnr", direction="lower", unit="rate", input="cells")
 def fnr(cells: Cells) -> Iterator[Score]:
     """Share of positive images that the model decides to be negative, in [0,1].
 
-    FNR = sum_i w_i 1[y_i = 1, d_i = 0] / sum_i w_i 1[y_i = 1] over the images of one cell.
+    FNR = FN / (TP + FN) = 1 - TPR over the images of one cell.
 
     Source: Seyyed-Kalantari et al., Nat. Med. 2021;27:2176–2182, Methods.
     """
@@ -27,123 +59,187 @@ def fnr(cells: Cells) -> Iterator[Score]:
 def fpr(cells: Cells) -> Iterator[Score]:
     """Share of negative images that the model decides to be positive, in [0,1].
 
-    FPR = sum_i w_i 1[y_i = 0, d_i = 1] / sum_i w_i 1[y_i = 0] over the images of one cell.
-    For the finding "No Finding" this is the underdiagnosis rate.
+    FPR = FP / (FP + TN) = 1 - TNR over the images of one cell. For the finding "No Finding" this is
+    the underdiagnosis rate.
 
     Source: Seyyed-Kalantari et al., Nat. Med. 2021;27:2176–2182, Methods.
     """
     yield from cell_scores(cells.once(fpr_estimates))
 
 
-@METRICS.register("fnr_contrast", direction="zero", unit="rate difference", input="cells")
-def fnr_contrast(cells: Cells) -> Iterator[Score]:
-    """FNR of the later group minus FNR of the earlier one, for every pair, written "B - A".
+@METRICS.register("ppv", direction="higher", unit="rate", input="cells")
+def ppv(cells: Cells) -> Iterator[Score]:
+    """Positive predictive value: share of positive decisions that are right, in [0,1].
 
-    d = FNR_B - FNR_A with A before B in the frozen order of groups.
+    PPV = TP / (TP + FP). It moves with the prevalence. NaN below 20 patients decided positive.
 
-    Source: Hardt, Price & Srebro, NeurIPS 2016, definition 2.2 (equal opportunity).
+    Source: Altman & Bland, BMJ 1994;309:102.
     """
-    yield from contrast_scores(cells.once(fnr_estimates), "fnr_contrast")
+    yield from cell_scores(cells.once(ppv_estimates))
 
 
-@METRICS.register("fpr_contrast", direction="zero", unit="rate difference", input="cells")
-def fpr_contrast(cells: Cells) -> Iterator[Score]:
-    """FPR of the later group minus FPR of the earlier one, for every pair, written "B - A".
+@METRICS.register("npv", direction="higher", unit="rate", input="cells")
+def npv(cells: Cells) -> Iterator[Score]:
+    """Negative predictive value: share of negative decisions that are right, in [0,1].
 
-    d = FPR_B - FPR_A with A before B in the frozen order of groups.
+    NPV = TN / (TN + FN). It moves with the prevalence. NaN below 20 patients decided negative.
 
-    Source: Hardt, Price & Srebro, NeurIPS 2016, definition 2.1 (equalized odds).
+    Source: Altman & Bland, BMJ 1994;309:102.
     """
-    yield from contrast_scores(cells.once(fpr_estimates), "fpr_contrast")
+    yield from cell_scores(cells.once(npv_estimates))
 
 
-@METRICS.register("fnr_gap", direction="lower", unit="rate difference", input="cells")
-def fnr_gap(cells: Cells) -> Iterator[Score]:
-    """Largest minus smallest FNR among the evaluable groups of an attribute, in [0,1].
+@METRICS.register("selection_rate", direction="none", unit="rate", input="cells")
+def selection_rate(cells: Cells) -> Iterator[Score]:
+    """Share of images with a known label that the model decides to be positive, in [0,1].
 
-    Gap = max_g FNR_g - min_g FNR_g. Biased up by noise, more so with more and smaller groups.
-    Its interval is simultaneous over all pairs, so it holds 0 where no pair differs clearly.
+    SEL = (TP + FP) / (TP + FP + TN + FN).
 
-    Source: Zong, Yang & Hospedales, MEDFAIR, ICLR 2023.
+    Source: Barocas, Hardt & Narayanan, Fairness and Machine Learning, 2023, chapter 3
+    (independence).
     """
-    yield from _gap("fnr_gap").scores(cells.once(fnr_estimates))
+    yield from cell_scores(cells.once(selection_estimates))
 
 
-@METRICS.register("fpr_gap", direction="lower", unit="rate difference", input="cells")
-def fpr_gap(cells: Cells) -> Iterator[Score]:
-    """Largest minus smallest FPR among the evaluable groups of an attribute, in [0,1].
+@METRICS.register("accuracy", direction="higher", unit="rate", input="cells")
+def accuracy(cells: Cells) -> Iterator[Score]:
+    """Share of decisions that are right, in [0,1]; mostly a matter of prevalence.
 
-    Gap = max_g FPR_g - min_g FPR_g. Biased up by noise, more so with more and smaller groups.
-    Its interval is simultaneous over all pairs, so it holds 0 where no pair differs clearly.
+    ACC = (TP + TN) / (TP + FP + TN + FN).
 
-    Source: Zong, Yang & Hospedales, MEDFAIR, ICLR 2023.
+    Source: Altman & Bland, BMJ 1994;308:1552.
     """
-    yield from _gap("fpr_gap").scores(cells.once(fpr_estimates))
+    yield from cell_scores(cells.once(accuracy_estimates))
 
 
-def fnr_estimates(cells: Cells) -> Estimates:
-    """FNR of every cell with all its replicates."""
-    return _rate(cells, "fnr", of=1, wrong=0)
+@METRICS.register("balanced_accuracy", direction="higher", unit="rate", input="cells")
+def balanced_accuracy(cells: Cells) -> Iterator[Score]:
+    """Mean of sensitivity and specificity, in [0,1]; 0.5 is what a constant decision gets.
+
+    BA = (TPR + TNR) / 2.
+
+    Source: Brodersen et al., The Balanced Accuracy and Its Posterior Distribution, ICPR 2010.
+    """
+    yield from cell_scores(cells.once(balanced_accuracy_estimates))
 
 
-def fpr_estimates(cells: Cells) -> Estimates:
-    """FPR of every cell with all its replicates."""
-    return _rate(cells, "fpr", of=0, wrong=1)
+@dataclass(frozen=True)
+class Confusion:
+    """Counts of decisions `(findings, groups, 1 + B)`, and the patients behind them.
+
+    `positive`, `negative`, `called`, `cleared` `(findings, groups, patients)` say who has a
+    positive and a negative image, and an image decided positive and negative.
+    """
+
+    true_positives: np.ndarray
+    false_positives: np.ndarray
+    true_negatives: np.ndarray
+    false_negatives: np.ndarray
+    positive: np.ndarray
+    negative: np.ndarray
+    called: np.ndarray
+    cleared: np.ndarray
 
 
-def _rate(cells: Cells, metric: str, of: int, wrong: int) -> Estimates:
-    """Share of decisions `wrong` among images of class `of`, in every cell."""
+def confusion(cells: Cells) -> Confusion:
+    """The four counts of every cell; images without a decision or a label leave all of them."""
     if cells.predictions.has_decisions:
         decisions = cells.predictions.decisions()
     else:
         decisions = np.full(cells.truth.shape, np.nan, np.float32)
     decided = np.isfinite(decisions)
-    # Images without a decision leave every count. Where nothing at all was decided the counts show
-    # how much there is, and the note why there is no rate.
+    # Where nothing at all was decided the counts of patients still show how much there is, and the
+    # note why there is no rate.
     counted = decided | ~decided.any(axis=0)
-    value = np.full((decided.shape[1], len(cells.groups)), np.nan)
-    replicates = np.full((*value.shape, cells.bootstrap.replicates), np.nan)
-    for f in range(len(value)):
-        base = decided[:, f] & (cells.truth[:, f] == of)
-        errors = base & (decisions[:, f] == wrong)
-        value[f], replicates[f] = _ratio(cells, errors, base)
-    return Estimates(
-        metric,
-        cells,
-        value,
-        replicates,
-        positive=cells.holding(counted & (cells.truth == 1)),
-        negative=cells.holding(counted & (cells.truth == 0)),
-        reason="no decision: no threshold could be fitted on validation",
+    yes, no = decisions == 1, decisions == 0
+    ill, well = cells.truth == 1, cells.truth == 0
+    return Confusion(
+        true_positives=counts(cells, yes & ill),
+        false_positives=counts(cells, yes & well),
+        true_negatives=counts(cells, no & well),
+        false_negatives=counts(cells, no & ill),
+        positive=cells.holding(counted & ill) if not decided.all() else cells.positive,
+        negative=cells.holding(counted & well) if not decided.all() else cells.negative,
+        called=cells.holding(yes & (ill | well)),
+        cleared=cells.holding(no & (ill | well)),
     )
 
 
-def _ratio(cells: Cells, part: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Share of `whole` `(n,)` images that are in `part`: `(groups,)`, replicates `(groups, B)`."""
-    sums = np.stack([_patient_sums(cells, images) for images in (part, whole)])
-    # Weighted counts stay below 2^24, so the float32 product is exact.
-    drawn = (cells.bootstrap.matrix @ sums).astype(np.float64)
-    total = sums.sum(axis=1, dtype=np.float64)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return total[0] / total[1], (drawn[0] / drawn[1]).T
+def tpr_estimates(cells: Cells) -> Estimates:
+    """TPR of every cell with all its replicates."""
+    c = cells.once(confusion)
+    return _estimates("tpr", cells, ratio(c.true_positives, c.true_positives + c.false_negatives))
 
 
-def _patient_sums(cells: Cells, images: np.ndarray) -> np.ndarray:
-    """Number of marked images `(n,)` per patient and group `(patients, groups)` float32."""
-    chosen = np.flatnonzero(images)
-    sums = np.zeros((cells.bootstrap.patients, len(cells.groups)), np.float32)
-    np.add.at(sums, cells.patients[chosen], cells.members[chosen].astype(np.float32))
-    return sums
+def tnr_estimates(cells: Cells) -> Estimates:
+    """TNR of every cell with all its replicates."""
+    c = cells.once(confusion)
+    return _estimates("tnr", cells, ratio(c.true_negatives, c.true_negatives + c.false_positives))
 
 
-def _gap(metric: str) -> Extreme:
-    return Extreme(
-        metric,
-        pick=lambda values: float(np.ptp(values)),
-        deviation=lambda noise: np.ptp(noise, axis=0),
-        label=lambda values, groups: (
-            f"highest in {groups[int(values.argmax())]}, lowest in {groups[int(values.argmin())]}"
-        ),
-        bias="a gap is biased up",
-        least=2,
-    )
+def fnr_estimates(cells: Cells) -> Estimates:
+    """FNR of every cell with all its replicates."""
+    c = cells.once(confusion)
+    return _estimates("fnr", cells, ratio(c.false_negatives, c.true_positives + c.false_negatives))
+
+
+def fpr_estimates(cells: Cells) -> Estimates:
+    """FPR of every cell with all its replicates."""
+    c = cells.once(confusion)
+    return _estimates("fpr", cells, ratio(c.false_positives, c.true_negatives + c.false_positives))
+
+
+def ppv_estimates(cells: Cells) -> Estimates:
+    """PPV of every cell with all its replicates; NaN with few positive decisions."""
+    c = cells.once(confusion)
+    drawn = ratio(c.true_positives, c.true_positives + c.false_positives)
+    return _estimates("ppv", cells, drawn, c.called, "positive")
+
+
+def npv_estimates(cells: Cells) -> Estimates:
+    """NPV of every cell with all its replicates; NaN with few negative decisions."""
+    c = cells.once(confusion)
+    drawn = ratio(c.true_negatives, c.true_negatives + c.false_negatives)
+    return _estimates("npv", cells, drawn, c.cleared, "negative")
+
+
+def selection_estimates(cells: Cells) -> Estimates:
+    """Selection rate of every cell with all its replicates."""
+    c = cells.once(confusion)
+    return _estimates("selection_rate", cells, ratio(c.true_positives + c.false_positives, _all(c)))
+
+
+def accuracy_estimates(cells: Cells) -> Estimates:
+    """Accuracy of every cell with all its replicates."""
+    c = cells.once(confusion)
+    return _estimates("accuracy", cells, ratio(c.true_positives + c.true_negatives, _all(c)))
+
+
+def balanced_accuracy_estimates(cells: Cells) -> Estimates:
+    """Balanced accuracy of every cell with all its replicates."""
+    c = cells.once(confusion)
+    hit = ratio(c.true_positives, c.true_positives + c.false_negatives)
+    rejected = ratio(c.true_negatives, c.true_negatives + c.false_positives)
+    return _estimates("balanced_accuracy", cells, (hit + rejected) / 2)
+
+
+def _all(c: Confusion) -> np.ndarray:
+    return c.true_positives + c.false_positives + c.true_negatives + c.false_negatives
+
+
+def _estimates(
+    metric: str,
+    cells: Cells,
+    drawn: np.ndarray,
+    decided: np.ndarray | None = None,
+    kind: str = "",
+) -> Estimates:
+    """Estimates of a rate; with `decided`, NaN where fewer than 20 such patients were decided."""
+    c = cells.once(confusion)
+    reason = "no decision: no threshold could be fitted on validation"
+    value = drawn[..., 0].copy()
+    if decided is not None:
+        few = decided.sum(axis=-1) < FEWEST_DECIDED
+        value[few] = np.nan
+        reason = f"fewer than {FEWEST_DECIDED} patients were decided {kind}"
+    return Estimates(metric, cells, value, drawn[..., 1:], c.positive, c.negative, reason)

@@ -4,127 +4,171 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from metrics.bootstrap import percentile_interval, simultaneous_interval
-from metrics.cells import Estimates
+from metrics.bootstrap import percentile_interval, simultaneous_contrasts, simultaneous_interval
+from metrics.cells import Cells, Estimates
 from metrics.score import ALL, MACRO, Score
 
-Interval = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""From a value and its replicates to the lower and upper bound."""
-
-
-def percentile(value: np.ndarray, replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The percentile interval of the replicates, whatever the value."""
-    return percentile_interval(replicates)
+Bounds = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Row:
-    """One statistic of some groups, for all findings.
+class Family:
+    """Statistics of one kind for every finding, whose intervals are made together.
 
-    `value` is `(findings,)`, NaN where undefined; `replicates` `(findings, B)` is what `interval`
-    reads; `notes` say something of each finding, `bias` how chance moves all of them.
+    `value` is `(findings, k)`, NaN where undefined, `replicates` `(findings, k, B)`. `groups` names
+    the k statistics, `columns` says which cells each of them is made of. `interval` takes values
+    `(f, k)` and replicates `(f, k, B)` to bounds. `notes` `(findings, k)` say something of each
+    value, `bias` how chance moves all of them; `reason` says why a value is missing, if it is not
+    the counts.
     """
 
     estimates: Estimates
     metric: str
     attribute: str
-    group: str
-    columns: Sequence[int]
+    groups: Sequence[str]
+    columns: Sequence[Sequence[int]]
     value: np.ndarray
     replicates: np.ndarray
-    interval: Interval = percentile
-    notes: Sequence[str] = ()
+    interval: Callable[[np.ndarray, np.ndarray], Bounds]
+    notes: Sequence[Sequence[str]] = ()
     bias: str = ""
+    own: bool = True
+    """Whether the replicates are those of the value, so that their spread is its error."""
 
     def scores(self) -> Iterator[Score]:
-        """A score per finding, and the average over the macro findings that have a value."""
-        for finding, value in enumerate(self.value):
-            if np.isfinite(value):
-                note = "; ".join(t for t in (*self.notes[finding : finding + 1], self.bias) if t)
-            else:
-                note = self.estimates.missing(finding, self.columns)
-            yield self._score(finding, value, self.replicates[finding], note)
-        counted = self.estimates.cells.macro & np.isfinite(self.value)
-        if counted.any():
-            value = self.value[counted].mean()
-            yield self._score(
-                None, value, self.replicates[counted].mean(axis=0), self._macro_note(counted)
-            )
-        else:
-            note = self._macro_note(counted)
-            yield self._score(None, np.nan, np.full(self.replicates.shape[1], np.nan), note)
+        """Of each statistic a score per finding, and the average over the macro findings."""
+        value, replicates = self._with_macro
+        low, high = self.interval(value, replicates)
+        lost = np.isnan(replicates).sum(axis=-1)
+        for k in range(value.shape[1]):
+            for finding in range(len(value)):
+                error = _deviation(replicates[finding, k]) if self.own else np.nan
+                yield self._score(
+                    finding, k, value[finding, k],
+                    low=low[finding, k], high=high[finding, k],
+                    se=error, lost=int(lost[finding, k]),
+                )  # fmt: skip
 
-    def _macro_note(self, counted: np.ndarray) -> str:
-        declared = int(self.estimates.cells.macro.sum())
-        if not counted.any():
-            return f"none of {declared} findings is evaluable here"
-        parts = [f"mean over {int(counted.sum())} of {declared} findings"]
-        if self.notes:
-            named = Counter(self.notes[int(f)] for f in np.flatnonzero(counted))
-            common, times = named.most_common(1)[0]
-            parts.append(f"most often {common} ({times})")
-        return "; ".join([*parts, self.bias] if self.bias else parts)
+    @cached_property
+    def _counted(self) -> np.ndarray:
+        """Which values the macro average runs over `(findings, k)`."""
+        counted: np.ndarray = self.estimates.cells.macro[:, None] & np.isfinite(self.value)
+        return counted
 
-    def _score(self, finding: int | None, value: float, replicates: np.ndarray, note: str) -> Score:
-        low, high = np.nan, np.nan
-        if np.isfinite(value):
-            low, high = (float(b) for b in self.interval(np.asarray(value), replicates))
-            lost = int(np.isnan(replicates).sum())
-            if lost:
-                note = "; ".join(t for t in (note, f"{lost} undefined replicates left out") if t)
-        n, positives, negatives = self.estimates.patients_of(finding, self.columns)
-        names = self.estimates.cells.predictions.findings
+    @cached_property
+    def _with_macro(self) -> tuple[np.ndarray, np.ndarray]:
+        """Values `(findings + 1, k)` and replicates; the last row is the macro average."""
+        value = np.full((1, self.value.shape[1]), np.nan)
+        replicates = np.full((1, *self.replicates.shape[1:]), np.nan)
+        for k, counted in enumerate(self._counted.T):
+            if counted.any():
+                value[0, k] = self.value[counted, k].mean()
+                replicates[0, k] = self.replicates[counted, k].mean(axis=0)
+        return np.concatenate([self.value, value]), np.concatenate([self.replicates, replicates])
+
+    def _score(
+        self, finding: int, k: int, value: float, *, low: float, high: float, se: float, lost: int
+    ) -> Score:
+        macro = finding == len(self.value)
+        defined = bool(np.isfinite(value))
+        note = self._macro_note(k) if macro else self._note(finding, k)
+        if defined and lost:
+            note = "; ".join(t for t in (note, f"{lost} undefined replicates left out") if t)
+        counts = self.estimates.patients_of(None if macro else finding, self.columns[k])
         return Score(
             metric=self.metric,
             value=float(value),
-            finding=MACRO if finding is None else names[finding],
+            finding=MACRO if macro else self.estimates.cells.predictions.findings[finding],
             attribute=self.attribute,
-            group=self.group,
-            n=n,
-            positives=positives,
-            negatives=negatives,
-            low=low,
-            high=high,
+            group=self.groups[k],
+            n=counts[0],
+            positives=counts[1],
+            negatives=counts[2],
+            low=float(low) if defined else np.nan,
+            high=float(high) if defined else np.nan,
+            se=se if defined else np.nan,
             labels=self.estimates.cells.labels,
             note=note,
         )
 
+    def _note(self, finding: int, k: int) -> str:
+        if not np.isfinite(self.value[finding, k]):
+            return self.estimates.missing(finding, self.columns[k])
+        own = self.notes[finding][k] if self.notes else ""
+        return "; ".join(t for t in (own, self.bias) if t)
+
+    def _macro_note(self, k: int) -> str:
+        counted, declared = self._counted[:, k], int(self.estimates.cells.macro.sum())
+        if not counted.any():
+            return f"none of {declared} findings is evaluable here"
+        parts = [f"mean over {int(counted.sum())} of {declared} findings"]
+        if self.notes:
+            named = Counter(self.notes[int(f)][k] for f in np.flatnonzero(counted))
+            common, times = named.most_common(1)[0]
+            parts.append(f"most often {common} ({times})")
+        return "; ".join([*parts, self.bias] if self.bias else parts)
+
+
+def _deviation(replicates: np.ndarray) -> float:
+    """Standard deviation of the defined replicates; NaN with fewer than half of them."""
+    defined = replicates[np.isfinite(replicates)]
+    return float(defined.std(ddof=1)) if 2 * len(defined) >= max(4, len(replicates)) else np.nan
+
+
+def percentile(value: np.ndarray, replicates: np.ndarray) -> Bounds:
+    """The percentile interval of the replicates, whatever the value."""
+    return percentile_interval(replicates)
+
 
 def cell_scores(estimates: Estimates) -> Iterator[Score]:
     """The statistic of each finding and the macro average, for everybody and for each group."""
-    for column, (attribute, group) in enumerate(estimates.cells.groups):
-        held = estimates.evaluable[:, column]
-        yield from Row(
+    cells = estimates.cells
+    for attribute in ("", *cells.predictions.attributes):
+        columns = cells.columns_of(attribute)
+        yield from Family(
             estimates,
             estimates.metric,
             attribute,
-            group,
-            columns=[column],
-            value=np.where(held, estimates.value[:, column], np.nan),
-            replicates=estimates.replicates[:, column],
+            groups=[cells.groups[c][1] for c in columns],
+            columns=[[c] for c in columns],
+            value=np.where(estimates.evaluable, estimates.value, np.nan)[:, columns],
+            replicates=estimates.replicates[:, columns],
+            interval=percentile,
         ).scores()
 
 
 def contrast_scores(estimates: Estimates, metric: str) -> Iterator[Score]:
-    """The signed difference of each pair of groups, later minus earlier, and its macro average."""
-    for pair in estimates.cells.pairs:
-        columns = [pair.earlier, pair.later]
-        held = estimates.evaluable[:, columns].all(axis=1)
-        difference = estimates.value[:, pair.later] - estimates.value[:, pair.earlier]
-        earlier, later = (estimates.cells.groups[c][1] for c in columns)
-        yield from Row(
+    """The signed difference of each pair of groups, later minus earlier, and its macro average.
+
+    The intervals of the pairs of one attribute hold together, finding by finding.
+    """
+    cells = estimates.cells
+    held = np.where(estimates.evaluable, estimates.value, np.nan)
+    for attribute in cells.predictions.attributes:
+        pairs = [p for p in cells.pairs if p.attribute == attribute]
+        if not pairs:
+            continue
+        earlier, later = [p.earlier for p in pairs], [p.later for p in pairs]
+        yield from Family(
             estimates,
             metric,
-            pair.attribute,
-            f"{later} - {earlier}",
-            columns,
-            value=np.where(held, difference, np.nan),
-            replicates=estimates.replicates[:, pair.later] - estimates.replicates[:, pair.earlier],
+            attribute,
+            groups=[pair_name(cells, p.earlier, p.later) for p in pairs],
+            columns=[[p.earlier, p.later] for p in pairs],
+            value=held[:, later] - held[:, earlier],
+            replicates=estimates.replicates[:, later] - estimates.replicates[:, earlier],
+            interval=simultaneous_contrasts,
         ).scores()
+
+
+def pair_name(cells: Cells, earlier: int, later: int) -> str:
+    """ "B - A": what is subtracted from what."""
+    return f"{cells.groups[later][1]} - {cells.groups[earlier][1]}"
 
 
 @dataclass(frozen=True)
@@ -147,9 +191,9 @@ class Extreme:
         """The statistic of each attribute, for each finding and averaged over findings."""
         for attribute in estimates.cells.predictions.attributes:
             columns = estimates.cells.columns_of(attribute)
-            value = np.full(len(estimates.value), np.nan)
-            deviations = np.full((len(value), estimates.replicates.shape[-1]), np.nan)
-            notes = [""] * len(value)
+            value = np.full((len(estimates.value), 1), np.nan)
+            deviations = np.full((len(value), 1, estimates.replicates.shape[-1]), np.nan)
+            notes = [[""] for _ in range(len(value))]
             for finding in range(len(value)):
                 held = [c for c in columns if estimates.evaluable[finding, c]]
                 if len(held) < self.least:
@@ -158,7 +202,23 @@ class Extreme:
                 value[finding] = self.pick(values)
                 noise = estimates.replicates[finding, held] - values[:, None]
                 deviations[finding] = self.deviation(noise)
-                notes[finding] = self.label(values, [estimates.cells.groups[c][1] for c in held])
-            row = Row(estimates, self.metric, attribute, ALL, columns, value, deviations)
-            row = replace(row, interval=simultaneous_interval, notes=notes, bias=self.bias)
-            yield from row.scores()
+                named = [estimates.cells.groups[c][1] for c in held]
+                notes[finding] = [self.label(values, named)]
+            yield from Family(
+                estimates, self.metric, attribute, [ALL], [columns], value, deviations,
+                interval=simultaneous_interval, notes=notes, bias=self.bias, own=False,
+            ).scores()  # fmt: skip
+
+
+def spread(metric: str) -> Extreme:
+    """The largest value minus the smallest among the evaluable groups of an attribute."""
+    return Extreme(
+        metric,
+        pick=lambda values: float(np.ptp(values)),
+        deviation=lambda noise: np.ptp(noise, axis=0),
+        label=lambda values, groups: (
+            f"highest in {groups[int(values.argmax())]}, lowest in {groups[int(values.argmin())]}"
+        ),
+        bias="a gap is biased up",
+        least=2,
+    )

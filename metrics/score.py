@@ -20,8 +20,10 @@ class Score:
 
     `group` is a group of `attribute`, a contrast "B - A" (the rate of B minus the rate of A), or
     "all". `n`, `positives`, `negatives` count patients; a patient with images of both classes
-    counts in both. `low` and `high` bound the 95 % patient-bootstrap interval. `labels` says
-    against which labels: "recorded", or "true" where the truth is simulated.
+    counts in both. `low` and `high` bound the 95 % patient-bootstrap interval. `se` is the standard
+    error of this value alone, where it is known: the interval of a contrast holds for all contrasts
+    of its attribute together, and is wider. `labels` says against which labels: "recorded", or
+    "true" where the truth is simulated.
 
     Raises:
         ValueError: the value is NaN without a note that says why.
@@ -37,6 +39,7 @@ class Score:
     negatives: int = 0
     low: float = math.nan
     high: float = math.nan
+    se: float = math.nan
     labels: str = "recorded"
     note: str = ""
 

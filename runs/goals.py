@@ -51,7 +51,8 @@ class Goal:
 
     def cost(self, value: float) -> float:
         """The measured value so that lower is better."""
-        return {"higher": -value, "lower": value, "zero": abs(value)}[self.direction]
+        aims = {"higher": -value, "lower": value, "zero": abs(value), "one": abs(value - 1)}
+        return aims[self.direction]
 
 
 def available(scores: Iterable[Score], contrasts: Mapping[str, str]) -> dict[str, Goal]:
@@ -64,8 +65,10 @@ def available(scores: Iterable[Score], contrasts: Mapping[str, str]) -> dict[str
         one = s.group == (contrasts.get(s.attribute) if s.metric.endswith("_contrast") else ALL)
         if s.finding == MACRO and s.labels == "recorded" and one:
             direction = str(METRICS.entries()[s.metric].facts["direction"])
-            goal = Goal(s.metric, s.attribute, s.group, direction)
-            found[goal.name] = goal
+            # A metric without a direction describes; nobody can search for more or less of it.
+            if direction != "none":
+                goal = Goal(s.metric, s.attribute, s.group, direction)
+                found[goal.name] = goal
     return found
 
 

@@ -14,7 +14,7 @@ LEADERBOARD_MAY = {"registry", "metrics.score"}
 """The stored results and the record they are rows of."""
 ONLY_IN = {
     "mlflow": {"tracking", "leaderboard"},
-    "fairlearn": {"metrics", "methods"},
+    "fairlearn": {"metrics", "methods", "benchmarks"},
     "opacus": {"methods"},
     "diffusers": {"methods"},
     "peft": {"methods"},

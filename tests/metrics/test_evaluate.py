@@ -318,14 +318,19 @@ def test_every_number_is_unique_and_undefined_ones_have_no_interval(
 
 def test_a_registered_metric_is_what_evaluate_calls(make_simulated: Make) -> None:
     names = {m.registered_name for m in cell_metrics()}  # type: ignore[attr-defined]
-    table = scored(decided(make_simulated())).reset_index()
+    renamed = decided(make_simulated())
+    columns = {c: c.replace("Mass", "No Finding") for c in renamed.frame}
+    renamed = replace(
+        renamed, frame=renamed.frame.rename(columns=columns), findings=("Edema", "No Finding")
+    )
+    table = scored(renamed).reset_index()
     assert names == set(table.metric)
 
 
 @pytest.mark.parametrize("name", METRICS.names())
 def test_every_metric_states_direction_unit_and_source(name: str) -> None:
     entry = METRICS.entries()[name]
-    assert entry.facts["direction"] in ("higher", "lower", "zero")
+    assert entry.facts["direction"] in ("higher", "lower", "zero", "one", "none")
     assert entry.facts["unit"]
     assert entry.summary.endswith(".")
     assert "Source:" in (METRICS.get(name).__doc__ or "")
