@@ -44,7 +44,10 @@ def test_a_broken_record_is_named(tmp_path: Path) -> None:
 
 def test_scores_read_back_with_nan_and_note(tmp_path: Path) -> None:
     directory = stored(tmp_path / "run")
-    scores = [Score("auc", 0.8, n=3, low=0.7, high=0.9, se=0.05), Score("fnr", math.nan, note="too few")]
+    scores = [
+        Score("auc", 0.8, n=3, low=0.7, high=0.9, se=0.05),
+        Score("fnr", math.nan, note="too few"),
+    ]
     directory.write_scores(scores)
     again = directory.scores()
     assert again[0] == scores[0]
