@@ -15,8 +15,8 @@ from metrics.score import ALL, MACRO
 if TYPE_CHECKING:
     from metrics.audit.engine import Audit
 
-NAMED = 6
-"""Contrasts and cells that the text names; the others are counted, and stand in the tables."""
+NAMED, CELLS = 6, 3
+"""Contrasts, and small cells, that the text names; the others are counted, and stand in tables."""
 
 
 def conclusion(audit: Audit) -> str:
@@ -97,9 +97,9 @@ def _open(audit: Audit) -> str:
             low, high = rows["detectable"].min(), rows["detectable"].max()
             if np.isnan(low):
                 continue
-            shown = words.decimal(low, digits=2)
-            if words.decimal(high, digits=2) != shown:
-                shown += f" to {words.decimal(high, digits=2)}"
+            shown = words.decimal(low)
+            if words.decimal(high) != shown:
+                shown += f" to {words.decimal(high)}"
             sizes.append(f"{words.quantity(str(metric))} {shown}")
         verb = "is" if len(open_) == 1 else "are"
         text = (
@@ -108,8 +108,8 @@ def _open(audit: Audit) -> str:
         )
         if sizes:
             text += (
-                " The smallest differences that these data would have shown with 80 % chance, "
-                f"depending on the pair, are {words.listed(sizes, NAMED)}."
+                " The smallest differences that these data would have shown with 80 % chance: "
+                f"{words.listed(sizes, NAMED)}{', by pair' if len(open_) > len(sizes) else ''}."
             )
         parts.append(text)
     undefined = int((found["verdict"] == UNDEFINED).sum())
@@ -130,9 +130,9 @@ def _small(audit: Audit) -> str:
     named = [
         f"{row['attribute'] or 'all'} {row['group']} for {row['finding']} "
         f"({row['positives']} positive, {row['negatives']} negative)"
-        for row in small.head(NAMED).to_dict("records")
+        for row in small.head(CELLS).to_dict("records")
     ]
-    more = f" and {len(small) - NAMED} more" if len(small) > NAMED else ""
+    more = f" and {len(small) - CELLS} more" if len(small) > CELLS else ""
     verb = "has" if len(small) == 1 else "have"
     return (
         f"{len(small)} of {words.counted(len(cells), 'cell')} (a finding in a group) {verb} fewer "
@@ -142,7 +142,8 @@ def _small(audit: Audit) -> str:
 
 
 def _limits(audit: Audit) -> str:
-    return (
+    simulated = "The data are simulated: nothing about real groups follows. "
+    return (simulated if audit.material.test.has_truth else "") + (
         "These are properties of one model on these patients and against these recorded labels. "
         "They do not say why a difference arises, are not properties of the people in a group, "
         "and do not cover another training run, other labels or other hospitals. An interval that "

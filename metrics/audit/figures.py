@@ -17,12 +17,15 @@ from metrics.audit.pictures import (
     INK,
     LOOKS,
     Look,
+    last_tick,
     panels,
     shortened,
     style,
     svg,
+    ticks,
 )  # fmt: skip
 from metrics.score import ALL, MACRO
+from registry import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,10 +65,16 @@ def forests(audit: Audit, attribute: str) -> list[bytes]:
         findings = [audit.headline]
     rows = [(pair, finding) for pair in pairs for finding in findings]
     chunks = [metrics[i : i + ACROSS] for i in range(0, len(metrics), ACROSS)]
-    return [_forest(found, chunk, rows) for chunk in chunks]
+    reach = _reaches(found[found["finding"].isin(findings)])
+    return [_forest(found, chunk, rows, reach) for chunk in chunks]
 
 
-def _forest(found: pd.DataFrame, metrics: list[str], rows: list[tuple[str, str]]) -> bytes:
+def _forest(
+    found: pd.DataFrame,
+    metrics: list[str],
+    rows: list[tuple[str, str]],
+    reach: dict[str, float],
+) -> bytes:
     from matplotlib.figure import Figure
 
     by_key = {
@@ -75,10 +84,12 @@ def _forest(found: pd.DataFrame, metrics: list[str], rows: list[tuple[str, str]]
     }
     heads = len({pair for pair, _ in rows})
     several = len(rows) > heads
-    height = 0.21 * (len(rows) + (heads if several else 0)) + 0.9
+    height = 0.21 * (len(rows) + (heads if several else 0)) + 0.3
     with style():
-        figure = Figure(figsize=(1.6 + 2.3 * len(metrics), height), layout="constrained")
+        figure = Figure(figsize=(2.3 * len(metrics), height))
         grid = figure.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+        # The axes fill the figure; names stand outside, and saving makes room for them.
+        figure.subplots_adjust(0, 0, 1, 1, wspace=0.12)
         places, names, heading = _places(rows, several)
         for axes, metric in zip(grid, metrics, strict=True):
             for (pair, finding), y in zip(rows, places, strict=True):
@@ -86,24 +97,29 @@ def _forest(found: pd.DataFrame, metrics: list[str], rows: list[tuple[str, str]]
             axes.axvline(0, color=INK, lw=0.8, zorder=1)
             axes.grid(axis="x", color=GRID, lw=0.6)
             axes.set_axisbelow(True)
-            axes.margins(x=0.12)
-            low, high = axes.get_xlim()
-            reach = max(-low, high, 0.02)
-            axes.set_xlim(-reach, reach)
-            axes.locator_params(axis="x", nbins=4)
+            axes.set_xlim(-reach[_unit(metric)], reach[_unit(metric)])
+            tick = last_tick(reach[_unit(metric)])
+            axes.set_xticks([-tick, 0, tick])
             axes.spines["left"].set_visible(False)
-            axes.set_title(words.quantity(metric))
-        grid[0].set_yticks([*places, *heading.values()], [*names, *heading])
-        for label, bold in zip(
-            grid[0].get_yticklabels(), [False] * len(places) + [True] * len(heading), strict=True
-        ):
-            label.set_fontweight("bold" if bold else "normal")
-        bottom = max([*places, *heading.values()])
-        for axes in grid:
-            axes.set_ylim(bottom + 0.6, -0.6)
             axes.tick_params(axis="y", length=0)
-        figure.supxlabel("difference between the groups; 0 is none", fontsize=9)
-        return svg(figure)
+            axes.set_title(words.quantity(metric))
+            axes.set_xlabel(_unit(metric), fontsize=8)
+        grid[0].set_yticks([*places, *heading.values()], [*names, *heading])
+        for label in grid[0].get_yticklabels()[len(places) :]:
+            label.set_fontweight("bold")
+        grid[0].set_ylim(max(places) + 0.6, -0.6)
+        return svg(figure, tight=True)
+
+
+def _unit(metric: str) -> str:
+    return str(METRICS.entries()[metric].facts["unit"])
+
+
+def _reaches(found: pd.DataFrame) -> dict[str, float]:
+    """Per unit an axis limit that holds all its intervals, so that panels can be compared."""
+    ends = found[["value", "low", "high"]].abs().max(axis=1)
+    largest = ends.groupby(found["metric"].map(_unit)).max().fillna(0)
+    return {str(unit): max(0.02, 1.08 * end) for unit, end in largest.items()}
 
 
 def _places(
@@ -151,7 +167,7 @@ def roc_by_group(audit: Audit, attribute: str) -> bytes | None:
     if not held or test.frame["part"].nunique() > 1:  # logits of several models share no scale
         return None
     with style():
-        figure, grid = panels(list(held))
+        figure, grid = panels([*held] if len(test.findings) > 1 else [""])
         for axes, (finding, curves) in zip(grid, held.items(), strict=True):
             j = test.findings.index(finding)
             axes.plot([0, 1], [0, 1], color=FAINT, lw=0.7)
@@ -167,7 +183,7 @@ def roc_by_group(audit: Audit, attribute: str) -> bytes | None:
                           mec="white", mew=0.6, zorder=4)  # fmt: skip
                 axes.plot([], [], color=curve.look.colour, ls=curve.look.dash, lw=1.3, ms=4.5,
                           marker=curve.look.marker, label=f"{curve.name} {curve.told}")  # fmt: skip
-            axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+            axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xticks=ticks(1), yticks=ticks(1))
             axes.set(xlabel="false positive rate", ylabel="true positive rate")
             axes.legend(loc="lower right", handlelength=2.6)
         return svg(figure)
@@ -181,7 +197,7 @@ def calibration_by_group(audit: Audit, attribute: str) -> bytes | None:
     if not held:
         return None
     with style():
-        figure, grid = panels(list(held))
+        figure, grid = panels([*held] if len(test.findings) > 1 else [""])
         for axes, (finding, curves) in zip(grid, held.items(), strict=True):
             j, reach = test.findings.index(finding), 0.05
             for curve in curves:
@@ -196,7 +212,8 @@ def calibration_by_group(audit: Audit, attribute: str) -> bytes | None:
                 reach = max(reach, drawn.predicted.max(), drawn.high.max())
             limit = min(1.0, reach * 1.05)
             axes.plot([0, limit], [0, limit], color=FAINT, lw=0.7)
-            axes.set(xlim=(-0.01 * limit, limit), ylim=(-0.01 * limit, limit), aspect="equal")
+            ends = (-0.01 * limit, 1.01 * limit)
+            axes.set(xlim=ends, ylim=ends, xticks=ticks(limit), yticks=ticks(limit))
             axes.set(xlabel="predicted probability", ylabel="share of positive images")
             axes.legend(loc="upper left", handlelength=2.6)
         return svg(figure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, FAINT, GRID = "#1a1a1a", "#8a8a8a", "#dddddd"
-PANEL = 2.9
-"""Width and height of a panel in inches."""
+PANEL, LEFT, RIGHT, TOP, BELOW = 2.5, 0.65, 0.15, 0.35, 0.55
+"""Inches: side of a panel, and the room around it for names and ticks."""
+STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)
+"""Distances of ticks between 0 and 1."""
 COLUMNS = 3
 
 
@@ -65,27 +68,48 @@ def style() -> Iterator[None]:
         yield
 
 
-def svg(figure: Figure) -> bytes:
-    """The figure as SVG; equal figures give equal bytes."""
+def svg(figure: Figure, *, tight: bool = False) -> bytes:
+    """The figure as SVG; equal figures give equal bytes. `tight` makes room for what sticks out."""
     buffer = io.BytesIO()
     metadata = {"Date": None, "Creator": None}
-    figure.savefig(buffer, format="svg", metadata=metadata, bbox_inches="tight", pad_inches=0.08)
+    if tight:  # costs a second drawing
+        figure.savefig(
+            buffer, format="svg", metadata=metadata, bbox_inches="tight", pad_inches=0.08
+        )
+    else:
+        figure.savefig(buffer, format="svg", metadata=metadata)
     return buffer.getvalue()
 
 
 def panels(names: list[str]) -> tuple[Figure, list[Axes]]:
-    """Square panels with a title each, three in a row."""
+    """Square panels with a title each, three in a row; measured in inches, so nothing is fitted."""
     from matplotlib.figure import Figure
 
     columns = min(COLUMNS, len(names))
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(PANEL * columns, (PANEL + 0.35) * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in grid[len(names) :]:
-        axes.set_visible(False)
-    for axes, name in zip(grid, names, strict=False):
+    width, height = (PANEL + LEFT) * columns + RIGHT, (TOP + PANEL + BELOW) * rows
+    figure = Figure(figsize=(width, height))
+    found = []
+    for i, name in enumerate(names):
+        row, column = divmod(i, columns)
+        left = (PANEL + LEFT) * column + LEFT
+        bottom = height - (TOP + PANEL + BELOW) * row - TOP - PANEL
+        axes = figure.add_axes((left / width, bottom / height, PANEL / width, PANEL / height))
         axes.set_title(shortened(name, 34))
-    return figure, list(grid[: len(names)])
+        found.append(axes)
+    return figure, found
+
+
+def ticks(limit: float) -> list[float]:
+    """Round ticks from 0 to `limit`, four to six of them."""
+    step = next(s for s in STEPS if limit / s < 6)
+    return [round(i * step, 3) for i in range(int(limit / step + 1e-9) + 1)]
+
+
+def last_tick(reach: float) -> float:
+    """The largest round number that leaves room for its label within an axis from 0 to `reach`."""
+    size = 10.0 ** math.floor(math.log10(reach))
+    return next(s * size for s in (5, 2, 1, 0.5) if s * size <= 0.85 * reach)
 
 
 def shortened(name: str, most: int) -> str:

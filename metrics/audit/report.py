@@ -69,7 +69,7 @@ class AttributeView:
 class View:
     """What a report shows."""
 
-    audit: Audit
+    title: str
     conclusion: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
@@ -142,7 +142,7 @@ def build(audit: Audit) -> View:
     """The tables of an audit, and its figures, drawn."""
     test = audit.material.test
     return View(
-        audit=audit,
+        title=Path(audit.material.name).name,
         conclusion=tuple(audit.conclusion.split("\n\n")),
         facts=_facts(audit),
         notes=(audit.decided.told, *audit.material.notes),

@@ -85,7 +85,7 @@ def overall(audit: Audit) -> Table:
     findings = _findings(audit)
     by_key = {(r["metric"], r["finding"]): r for r in rows}
     return _by_metric(
-        "Everybody", [words.finding(f) for f in findings], findings, by_key,
+        "Every metric", [words.finding(f) for f in findings], findings, by_key,
         list(dict.fromkeys(r["metric"] for r in rows)),
     )  # fmt: skip
 
@@ -117,10 +117,7 @@ def over_groups(audit: Audit, attribute: str) -> Table | None:
     findings = _findings(audit)
     by_key = {(r["metric"], r["finding"]): r for r in rows}
     metrics = list(dict.fromkeys(r["metric"] for r in rows))
-    body = tuple(
-        (Cell(words.title(m), title=_summary(m)), *(_number(by_key.get((m, f))) for f in findings))
-        for m in metrics
-    )
+    body = tuple((_named(m), *(_number(by_key.get((m, f))) for f in findings)) for m in metrics)
     head = ("over all groups", *map(words.finding, findings))
     return Table(f"{attribute}: all groups in one number", head, body)
 

@@ -9,9 +9,10 @@ from metrics.score import MACRO
 
 MINUS = "\N{MINUS SIGN}"
 EN_DASH = "\N{EN DASH}"
-CAPITALS = {
-    "auc", "auprc", "fnr", "fpr", "tpr", "tnr", "ppv", "npv", "ece", "citl", "auroc", "rmsce",
-}  # fmt: skip
+SPELLED = {"brier": "Brier"} | {
+    name: name.upper()
+    for name in ("auc", "auprc", "fnr", "fpr", "tpr", "tnr", "ppv", "npv", "ece", "citl", "f1")
+}
 BETTER = {
     "higher": "higher is better",
     "lower": "lower is better",
@@ -22,7 +23,7 @@ BETTER = {
 
 def title(metric: str) -> str:
     """A metric's name in words: "worst_group_auc" is "worst group AUC"."""
-    return " ".join(w.upper() if w in CAPITALS else w for w in metric.split("_"))
+    return " ".join(SPELLED.get(word, word) for word in metric.split("_"))
 
 
 def quantity(metric: str) -> str:
