@@ -91,8 +91,8 @@ def _given(material: Material, thresholds: Mapping[str, float] | float) -> Decid
             raise unknown("finding of a threshold", finding, findings)
         if not np.isfinite(value) or (material.scale.kind == "probability" and not 0 <= value <= 1):
             raise ValueError(
-                f"a threshold must lie on the scale of the scores, which are "
-                f"{material.scale.kind}s, but that of {finding!r} is {value:g}; correct it"
+                f"a threshold must lie on the scale of the scores, "
+                f"of kind {material.scale.kind}, but that of {finding!r} is {value:g}; correct it"
             )
     limits = tuple(
         Limit(f, thresholds[f], "given")
