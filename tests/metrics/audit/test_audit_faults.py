@@ -130,9 +130,7 @@ def test_a_file_that_is_no_table_is_one_sentence(
         assert part in message
 
 
-def test_a_missing_file_is_one_sentence(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_missing_file_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     message = refused([str(tmp_path / "none.csv")], tmp_path / "out", capsys)
     assert "none.csv" in message
     assert "check the path" in message
