@@ -94,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
                          help="other patients, on whom thresholds are fitted")  # fmt: skip
     decided.add_argument(
         "--operating-point", metavar="RULE", default="",
-        help="specificity:X, sensitivity:X, youden or balanced (default: specificity:0.80)",
+        help="specificity:X, sensitivity:X, or a name such as youden (default: specificity:0.80)",
     )  # fmt: skip
     decided.add_argument(
         "--threshold", metavar="[FINDING=]T", action="append", default=[],

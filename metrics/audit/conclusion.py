@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from metrics.audit import words
-from metrics.audit.contrasts import DIFFERS, INCONCLUSIVE, UNDEFINED
+from metrics.audit.contrasts import DIFFERS, INCONCLUSIVE, UNDEFINED, sides
+from metrics.audit.records import Row, records
 from metrics.cells import MINIMUM_PATIENTS
 from metrics.score import ALL, MACRO
 
@@ -62,20 +63,21 @@ def _follows(audit: Audit) -> str:
     differing = tested[tested["verdict"] == DIFFERS].sort_values("holm", kind="stable")
     averaged = " averaged over findings" if audit.headline == MACRO else ""
     text = (
-        f"What can be concluded: of {words.counted(len(tested), 'contrast')} between "
-        f"groups{averaged}, tested together (Holm), "
+        f"What can be concluded: of {words.counted(len(tested), 'difference')} between "
+        f"groups{averaged}, tested together with Holm's correction, "
         f"{len(differing) or 'none'} {'is' if len(differing) == 1 else 'are'} away from zero"
     )
     if differing.empty:
         return text + "."
-    named = [_said(row) for row in differing.head(NAMED).to_dict("records")]
+    named = [_said(audit, row) for row in records(differing.head(NAMED))]
     if len(differing) > NAMED:
         named.append(f"and {len(differing) - NAMED} more in the table of contrasts")
     return f"{text}. For this model, {'; '.join(named)}."
 
 
-def _said(row: dict[str, float | str]) -> str:
-    later, _, earlier = str(row["group"]).partition(" - ")
+def _said(audit: Audit, row: Row) -> str:
+    known = audit.material.test.groups.get(row["attribute"], ())
+    later, earlier = sides(str(row["group"]), known)
     value, low, high = (float(row[k]) for k in ("value", "low", "high"))
     if value < 0:
         low, high = -high, -low
@@ -84,7 +86,7 @@ def _said(row: dict[str, float | str]) -> str:
     return (
         f"{words.quantity(str(row['metric']))} is {words.decimal(abs(value))} "
         f"{'higher' if value > 0 else 'lower'} in {row['attribute']} {later} than in {earlier} "
-        f"({span}; p {p if p.startswith('<') else f'= {p}'})"
+        f"({span}; p {p.replace('<', '< ') if p.startswith('<') else f'= {p}'})"
     )
 
 
@@ -103,7 +105,7 @@ def _open(audit: Audit) -> str:
             sizes.append(f"{words.quantity(str(metric))} {shown}")
         verb = "is" if len(open_) == 1 else "are"
         text = (
-            f"{words.counted(len(open_), 'contrast')} {verb} inconclusive: neither a difference "
+            f"{words.counted(len(open_), 'difference')} {verb} inconclusive: neither a difference "
             "nor its absence is shown."
         )
         if sizes:
@@ -114,7 +116,7 @@ def _open(audit: Audit) -> str:
         parts.append(text)
     undefined = int((found["verdict"] == UNDEFINED).sum())
     if undefined and audit.decided.predictions.has_decisions:
-        parts.append(f"{words.counted(undefined, 'contrast')} could not be computed.")
+        parts.append(f"{words.counted(undefined, 'difference')} could not be computed.")
     parts += [_small(audit)]
     if not audit.decided.predictions.has_decisions or not audit.decided.limits:
         parts.append(audit.decided.told)
@@ -130,7 +132,7 @@ def _small(audit: Audit) -> str:
     named = [
         f"{row['attribute'] or 'all'} {row['group']} for {row['finding']} "
         f"({row['positives']} positive, {row['negatives']} negative)"
-        for row in small.head(CELLS).to_dict("records")
+        for row in records(small.head(CELLS))
     ]
     more = f" and {len(small) - CELLS} more" if len(small) > CELLS else ""
     verb = "has" if len(small) == 1 else "have"

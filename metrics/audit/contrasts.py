@@ -59,6 +59,13 @@ def is_pair(group: str, known: tuple[str, ...]) -> bool:
     return " - " in group and group not in known
 
 
+def sides(group: str, known: tuple[str, ...]) -> tuple[str, str]:
+    """The later and the earlier group of a contrast "later - earlier"."""
+    words = group.split(" - ")
+    splits = [(" - ".join(words[:i]), " - ".join(words[i:])) for i in range(1, len(words))]
+    return next((s for s in splits if s[0] in known and s[1] in known), splits[0])
+
+
 def errors(found: pd.DataFrame) -> pd.Series:
     """Standard errors: as stored, or else a quarter of the interval's width, nearly."""
     width = (found["high"] - found["low"]) / (2 * NORMAL.inv_cdf(1 - (1 - LEVEL) / 2))

@@ -24,6 +24,7 @@ from metrics.audit.pictures import (
     svg,
     ticks,
 )  # fmt: skip
+from metrics.audit.records import Row, records
 from metrics.score import ALL, MACRO
 from registry import METRICS
 
@@ -78,9 +79,7 @@ def _forest(
     from matplotlib.figure import Figure
 
     by_key = {
-        (r["metric"], r["group"], r["finding"]): r
-        for r in found.to_dict("records")
-        if r["metric"] in metrics
+        (r["metric"], r["group"], r["finding"]): r for r in records(found) if r["metric"] in metrics
     }
     heads = len({pair for pair, _ in rows})
     several = len(rows) > heads
@@ -144,7 +143,7 @@ def _short(pair: str) -> str:
     return words.pair(pair) if len(pair) <= 40 else shortened(words.pair(pair), 40)
 
 
-def _line(axes: Axes, y: float, row: dict[str, float | str] | None) -> None:
+def _line(axes: Axes, y: float, row: Row | None) -> None:
     if row is None:
         return
     if row["verdict"] == UNDEFINED:
@@ -222,7 +221,7 @@ def calibration_by_group(audit: Audit, attribute: str) -> bytes | None:
 def undrawn(audit: Audit, attribute: str) -> list[str]:
     """Groups that have no curve for some finding, in words."""
     cells = audit.cells[audit.cells["attribute"] == attribute]
-    names = [f"{r['group']} for {r['finding']}" for r in cells[~cells["large"]].to_dict("records")]
+    names = [f"{r['group']} for {r['finding']}" for r in records(cells[~cells["large"]])]
     large = cells[cells["large"]].groupby("group", sort=False)["n"].max()
     return names + list(large.sort_values(ascending=False, kind="stable").index[DRAWN:])
 
@@ -260,5 +259,5 @@ def _aucs(audit: Audit, attribute: str) -> dict[tuple[str, str], str]:
             f"({words.decimal(r['low'], digits=2)}{words.EN_DASH}"
             f"{words.decimal(r['high'], digits=2)})"
         )
-        for r in rows.to_dict("records")
+        for r in records(rows)
     }

@@ -26,7 +26,7 @@ MOST = 16
 class Grouping:
     """Groups of each row `(n,)`, the frozen order of the groups, and what was done, if anything."""
 
-    values: pd.Categorical
+    values: pd.Categorical[str]
     order: tuple[str, ...]
     note: str = ""
 
@@ -46,8 +46,9 @@ def group(source: Source, attribute: str) -> Grouping:
         codes = codes * len(part.order) + part.values.codes
     held = sorted(set(codes.tolist()))
     _few_enough(source, attribute, [order[c] for c in held])
-    values = pd.Categorical.from_codes(np.searchsorted(held, codes), [order[c] for c in held])
-    return Grouping(values, tuple(order[c] for c in held))
+    names = tuple(order[c] for c in held)
+    values = pd.Categorical.from_codes(np.searchsorted(held, codes), categories=pd.Index(names))
+    return Grouping(values, names)
 
 
 def _column(source: Source, name: str) -> Grouping:

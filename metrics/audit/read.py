@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from metrics.audit import check
 from metrics.audit.columns import FOLD, Columns, FindingColumns, Named, nearest, resolve
 from metrics.audit.groups import group
 from metrics.audit.scale import LOGIT, Scale, detect, to_logits
@@ -130,9 +131,9 @@ def _same_findings(other: Source, columns: Columns, named: Named) -> Columns:
 
 
 def _checked(source: Source, columns: Columns) -> _Part:
-    patients = _ids(source, columns.patient, "patient")
+    patients = check.ids(source, columns.patient, "patient")
     if columns.image:
-        images = _ids(source, columns.image, "image")
+        images = check.ids(source, columns.image, "image")
         repeated = pd.Series(images).duplicated(keep=False).to_numpy()
         if repeated.any():
             name = images[repeated][0]
@@ -143,71 +144,9 @@ def _checked(source: Source, columns: Columns) -> _Part:
             )
     else:
         images = np.array([f"row {i}" for i in range(len(patients))], dtype=object)
-    labels = [_labels(source, f.label) for f in columns.findings]
-    scores = [_scores(source, f.score) for f in columns.findings]
+    labels = [check.labels(source, f.label) for f in columns.findings]
+    scores = [check.scores(source, f.score) for f in columns.findings]
     return _Part(source, columns, patients, images, np.stack(labels, 1), np.stack(scores, 1))
-
-
-def _ids(source: Source, column: str, kind: str) -> np.ndarray:
-    """Identifiers `(n,)` as text; 7.0 is "7", as an empty cell elsewhere makes integers real."""
-    values = source.frame[column]
-    missing = np.flatnonzero(values.isna())
-    if len(missing):
-        raise ValueError(
-            f"every row must name its {kind}, but column {column!r} of {source.name} is empty on "
-            f"{source.at(missing)}; fill it, or leave these rows out"
-        )
-    if pd.api.types.is_float_dtype(values) and (values % 1 == 0).all():
-        values = values.astype("int64")
-    return values.astype("str").to_numpy(dtype=object)
-
-
-def _numbers(source: Source, column: str, rule: str) -> np.ndarray:
-    """A column `(n,)` float64; an empty cell is NaN, and any other text an error."""
-    values = source.frame[column]
-    if not pd.api.types.is_numeric_dtype(values):
-        numbers = pd.to_numeric(values, errors="coerce")
-        text = np.flatnonzero(numbers.isna() & values.notna())
-        if len(text):
-            value = str(values.iloc[text[0]])
-            comma = "; write decimals with a point" if "," in value else ""
-            raise ValueError(
-                f"{rule}, but {source.name} has the text {value[:40]!r} in column {column!r} "
-                f"({source.at(text)}); write a number{comma}"
-            )
-        values = numbers
-    return values.to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def _labels(source: Source, column: str) -> np.ndarray:
-    rule = "labels must be 0, 1 or empty (unknown)"
-    labels = _numbers(source, column, rule)
-    strange = np.flatnonzero(~np.isnan(labels) & (labels != 0) & (labels != 1))
-    if len(strange):
-        value = labels[strange[0]]
-        advice = "CheXpert's -1 is uncertain: leave it empty" if value == -1 else "correct them"
-        raise ValueError(
-            f"{rule}, but {source.name} has {value:g} in column {column!r} "
-            f"({source.at(strange)}); {advice}"
-        )
-    return labels
-
-
-def _scores(source: Source, column: str) -> np.ndarray:
-    rule = "scores must be finite numbers"
-    scores = _numbers(source, column, rule)
-    strange = np.flatnonzero(~np.isfinite(scores))
-    if len(strange):
-        value = scores[strange[0]]
-        found = "an empty cell (NaN)" if np.isnan(value) else str(value)
-        advice = "score every image, or leave these rows out"
-        if np.isinf(value):
-            advice = "give probabilities, or clip logits to a finite number"
-        raise ValueError(
-            f"{rule}, but {source.name} has {found} in column {column!r} "
-            f"({source.at(strange)}); {advice}"
-        )
-    return scores
 
 
 def _disjoint(test: _Part, validation: _Part) -> None:
@@ -266,7 +205,7 @@ def _tested(part: _Part, logits: np.ndarray) -> tuple[Predictions, Sequence[str]
         found = [getattr(f, wanted) for f in columns.findings]
         if all(found):
             for finding, column in zip(columns.findings, found, strict=True):
-                data[prefix + finding.name] = _labels(source, column)
+                data[prefix + finding.name] = check.labels(source, column)
     patients = len(np.unique(part.patients))
     if patients == len(part.patients):
         notes.append(
@@ -284,7 +223,7 @@ def _tested(part: _Part, logits: np.ndarray) -> tuple[Predictions, Sequence[str]
 def _parts(source: Source, column: str) -> np.ndarray:
     if not column:
         return np.zeros(len(source.frame), np.int64)
-    parts = _numbers(source, column, "parts must be whole numbers")
+    parts = check.numbers(source, column, "parts must be whole numbers")
     strange = np.flatnonzero(parts % 1 != 0)
     if len(strange):
         raise ValueError(

@@ -115,7 +115,12 @@ def write(audit: Audit, directory: Path) -> Written:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     pictures = tuple(directory / picture.path for picture in view.pictures)
-    return Written(*(directory / name for name in list(content)[:3]), pictures)
+    return Written(
+        page=directory / "report.html",
+        markdown=directory / "report.md",
+        scores=directory / "scores.csv",
+        figures=pictures,
+    )
 
 
 def check_writable(directory: Path) -> None:

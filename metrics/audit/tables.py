@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from metrics.audit import words
 from metrics.audit.contrasts import DIFFERS, ECHO, INCONCLUSIVE, UNDEFINED, is_pair
+from metrics.audit.records import Row, records
 from metrics.score import ALL, MACRO
 from registry import METRICS
 
 if TYPE_CHECKING:
     from metrics.audit.engine import Audit
 
-Numbers = Mapping[str, Any]
-"""A row of the scores by column."""
 VERDICTS = {
     DIFFERS: "differs",
     INCONCLUSIVE: "inconclusive",
@@ -132,8 +131,9 @@ def contrast_table(audit: Audit, attribute: str, *, headline: bool) -> Table | N
     ]
     if found.empty:
         return None
-    rows, strong = [], set()
-    for row in found.to_dict("records"):
+    rows: list[tuple[Cell, ...]] = []
+    strong: set[int] = set()
+    for row in records(found):
         if row["verdict"] == DIFFERS:
             strong.add(len(rows))
         named = [Cell(words.quantity(row["metric"]), title=_summary(row["metric"]))]
@@ -175,21 +175,20 @@ def _findings(audit: Audit) -> tuple[str, ...]:
     return (audit.headline, *single_findings(audit))
 
 
-def _recorded(audit: Audit, **wanted: str) -> list[Numbers]:
+def _recorded(audit: Audit, **wanted: str) -> list[Row]:
     rows = audit.scores[audit.scores["labels"] == "recorded"]
     if audit.headline != MACRO:
         rows = rows[rows["finding"] != MACRO]
     for column, value in wanted.items():
         rows = rows[rows[column] == value]
-    records: list[Numbers] = rows.to_dict("records")
-    return records
+    return records(rows)
 
 
 def _by_metric(
     caption: str,
     names: Sequence[str],
     columns: Iterable[str],
-    by_key: Mapping[tuple[str, str], Numbers],
+    by_key: Mapping[tuple[str, str], Row],
     metrics: Sequence[str],
 ) -> Table:
     """Patients on top, then a row per metric."""
@@ -207,17 +206,17 @@ def _named(metric: str) -> Cell:
     return Cell(words.title(metric), better, _summary(metric))
 
 
-def _most(by_key: Mapping[tuple[str, str], Numbers], key: str) -> Cell:
+def _most(by_key: Mapping[tuple[str, str], Row], key: str) -> Cell:
     """The counts of a column; a metric may count fewer, where images have no decision."""
     rows = [r for (_, k), r in by_key.items() if k == key]
     return _patients(max(rows, key=lambda r: r["n"])) if rows else Cell("")
 
 
-def _patients(row: Numbers) -> Cell:
+def _patients(row: Row) -> Cell:
     return Cell(f"{row['n']:,}", f"{row['positives']:,} + {row['negatives']:,}")
 
 
-def _number(row: Numbers | None, *, signed: bool = False) -> Cell:
+def _number(row: Row | None, *, signed: bool = False) -> Cell:
     if row is None:
         return Cell("")
     if math.isnan(row["value"]):

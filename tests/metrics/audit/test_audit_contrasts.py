@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from metrics.audit.contrasts import contrasts, holm, is_pair
+from metrics.audit.contrasts import contrasts, holm, is_pair, sides
 
 GROUPS = {"sex": ("F", "M"), "race": ("A", "B", "C")}
 
@@ -97,3 +97,9 @@ def test_a_contrast_that_never_varied_is_inconclusive() -> None:
 def test_a_group_with_a_dash_in_its_name_is_no_contrast() -> None:
     assert not is_pair("Asian - Other", ("Asian - Other", "White"))
     assert is_pair("White - Asian - Other", ("Asian - Other", "White"))
+
+
+def test_the_sides_of_a_contrast_are_groups_even_with_dashes() -> None:
+    known = ("Asian - Other", "White")
+    assert sides("White - Asian - Other", known) == ("White", "Asian - Other")
+    assert sides("Asian - Other - White", known) == ("Asian - Other", "White")

@@ -140,7 +140,7 @@ def test_a_planted_difference_is_concluded(make_frame: Make) -> None:
     found = re.search(r"FNR is 0\.(\d+) higher in sex M than in F", text)
     assert found
     assert 200 < int(found[1]) < 600
-    assert "p <0.001" in text
+    assert "p < 0.001" in text
 
 
 def test_no_difference_is_inconclusive_and_not_equality(make_frame: Make) -> None:
