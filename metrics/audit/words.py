@@ -27,8 +27,8 @@ def title(metric: str) -> str:
 
 
 def quantity(metric: str) -> str:
-    """What a contrast compares: "fnr_contrast" is "FNR"."""
-    return title(metric.removesuffix("_contrast"))
+    """What a contrast compares: "fnr_contrast_standardised" is "FNR standardised"."""
+    return title(metric.replace("_contrast", ""))
 
 
 def finding(name: str) -> str:
