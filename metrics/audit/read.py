@@ -101,7 +101,7 @@ def load(
 
 def _folds(source: Source) -> tuple[Source, Source | None, str]:
     """Tested rows, validation rows, and what was left out, where a column `fold` says so."""
-    if FOLD not in source.frame or TEST not in set(source.frame[FOLD].astype(str)):
+    if FOLD not in source.frame or TEST not in set(source.frame[FOLD].astype(str).unique()):
         return source, None, ""
     fold = source.frame[FOLD].astype(str).to_numpy()
     tested, held = fold == TEST, fold == VALIDATION
