@@ -51,7 +51,8 @@ class Predictions:
         if len(repeated):
             raise ValueError(f"an image must be predicted once, but {repeated.iloc[0]!r} repeats")
         for attribute in self.attributes:
-            strange = set(self.frame[attribute].astype(str)) - set(self.groups.get(attribute, ()))
+            named = self.frame[attribute].astype(str).unique()
+            strange = set(named) - set(self.groups.get(attribute, ()))
             if strange:
                 raise ValueError(f"{attribute!r} has groups outside its frozen list: {strange}")
 
