@@ -101,19 +101,17 @@ def _rates(
             for c in columns
         ]
     )
-    shared = (sizes > 0).all(axis=0)
+    shared: np.ndarray = np.all(sizes > 0, axis=0)
     standard = np.bincount(strata.of_image[counted], minlength=strata.count) * shared
-    rates = np.full((len(columns), 1 + cells.bootstrap.replicates), np.nan)
     if not shared.any():
-        return rates, 0.0
+        return np.full((len(columns), 1 + cells.bootstrap.replicates), np.nan), 0.0
+    sums = np.empty((2, cells.bootstrap.patients, len(columns)))
     for i, column in enumerate(columns):
         rows = np.flatnonzero(counted & cells.members[:, column] & shared[strata.of_image])
         stratum, patient = strata.of_image[rows], cells.patients[rows]
         weight = standard[stratum] / sizes[i, stratum]
         wrongly = weight * (decisions[rows] == wrong)
-        sums = np.stack(
-            [np.bincount(patient, v, cells.bootstrap.patients) for v in (wrongly, weight)], axis=1
-        )
-        part, whole = (cells.bootstrap.real @ sums).T
-        rates[i] = ratio(part, whole)
-    return rates, float(standard.sum() / counted.sum())
+        for kept, values in zip(sums[:, :, i], (wrongly, weight), strict=True):
+            kept[:] = np.bincount(patient, values, len(kept))
+    part, whole = (cells.bootstrap.real @ summed for summed in sums)
+    return ratio(part, whole).T, float(standard.sum() / counted.sum())
