@@ -60,11 +60,27 @@ def parse_operating_point(text: str) -> Chooser:
     return lambda images: _sensitivity(images, target)
 
 
+def specificity_rank(negatives: np.ndarray, target: Fraction) -> np.ndarray:
+    """Which smallest of n0 negative logits has this specificity: ceil(X (n0 + 1)); 0 for none.
+
+    A new negative image is as likely to fall into each of the n0 + 1 spaces between them.
+    """
+    # Whole numbers throughout: 0.55 * 100 is above 55 in floating point, and ceil gives 56.
+    rank = -(-target.numerator * (negatives + 1) // target.denominator)
+    return np.where(rank <= negatives, rank, 0)
+
+
+def sensitivity_rank(positives: np.ndarray, target: Fraction) -> np.ndarray:
+    """Which smallest of n1 positive logits has it: floor((1 - X)(n1 + 1)); 0 for none."""
+    rest = 1 - target
+    rank: np.ndarray = rest.numerator * (positives + 1) // rest.denominator
+    return rank
+
+
 def _specificity(images: Images, target: Fraction) -> Choice:
-    # The target stays a fraction: 0.55 * 100 is above 55 in floating point, and ceil gives 56.
     negatives = images.of(0)
-    rank = math.ceil(target * (len(negatives) + 1))
-    if rank > len(negatives):
+    rank = int(specificity_rank(np.array(len(negatives)), target))
+    if rank < 1:
         return math.nan, math.nan, _too_few("negative", len(negatives), target)
     value = float(negatives[rank - 1])
     return value, float((negatives < value).mean()), ""
@@ -72,7 +88,7 @@ def _specificity(images: Images, target: Fraction) -> Choice:
 
 def _sensitivity(images: Images, target: Fraction) -> Choice:
     positives = images.of(1)
-    rank = math.floor((1 - target) * (len(positives) + 1))
+    rank = int(sensitivity_rank(np.array(len(positives)), target))
     if rank < 1:
         return math.nan, math.nan, _too_few("positive", len(positives), target)
     value = float(positives[rank - 1])
