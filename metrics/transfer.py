@@ -7,7 +7,7 @@ are drawn anew as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -71,16 +71,13 @@ def weighted_thresholds(logits: np.ndarray, weights: np.ndarray, rank: Ranking) 
     """
     if not len(logits):
         return np.full(weights.shape[1], np.nan)
-    starts = np.arange(0, len(logits), STRIDE)
-    steps = np.add.reduceat(weights, starts, axis=0, dtype=np.int64)
-    upto = np.cumsum(steps, axis=0)
-    wanted = rank(upto[-1], TARGET)
-    step = np.minimum((upto < wanted).sum(axis=0), len(starts) - 1)
-    replicate = np.arange(weights.shape[1])
-    before = upto[step, replicate] - steps[step, replicate]
-    rows = np.minimum(starts[step] + np.arange(STRIDE)[:, None], len(logits) - 1)
-    within = before + np.cumsum(weights[rows, replicate], axis=0, dtype=np.int64)
-    reached = np.minimum(starts[step] + (within < wanted).sum(axis=0), len(logits) - 1)
+    upto = _running_sums(weights)
+    wanted = rank(upto[:, -1], TARGET)
+    stride = np.clip((upto < wanted[:, None]).sum(axis=1) - 1, 0, upto.shape[1] - 2)
+    drawn = _weights_in(stride, weights)
+    before = upto[np.arange(len(upto)), stride]
+    within = before[:, None] + np.cumsum(drawn, axis=1, dtype=np.int64)
+    reached = np.minimum(stride * STRIDE + (within < wanted[:, None]).sum(axis=1), len(logits) - 1)
     return np.where(wanted >= 1, logits[reached].astype(np.float64), np.nan)
 
 
@@ -171,37 +168,54 @@ def _weight_below(
         low, high = (cuts[defined].min(), cuts[defined].max()) if defined.any() else (0, 0)
         # Thresholds of all replicates lie close together: only images between the lowest and the
         # highest differ between replicates, and only those need a running sum.
-        below += _sums(cells, rows[:low], weights)
-        all_of += _sums(cells, rows, weights)
-        between = rows[low:high]
-        steps = np.clip(cuts - low, 0, len(between))
-        below += _running(cells, between, steps, weights)
+        surely, total = _sums(cells, (rows[:low], rows))
+        steps = np.clip(cuts - low, 0, high - low)
+        below += surely + _first(cells, rows[low:high], steps, weights)
+        all_of += total
         below[:, ~defined] = np.nan
     return below, all_of
 
 
-def _sums(cells: Cells, rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Weight of some images in every group `(groups, 1 + B)`."""
-    images = np.zeros((len(weights), len(cells.groups)), np.float32)
-    np.add.at(images, cells.patients[rows], cells.members[rows].astype(np.float32))
-    total = images.sum(axis=0, dtype=np.float64)[:, None]
+def _sums(cells: Cells, several: Sequence[np.ndarray]) -> np.ndarray:
+    """Weight of several sets of images in every group `(sets, groups, 1 + B)`."""
+    images = [
+        np.bincount(cells.patients[rows], inside, minlength=cells.bootstrap.patients)
+        for rows in several
+        for inside in cells.members[rows].T
+    ]
+    counted = np.stack(images, axis=1).astype(np.float32)
     # Weighted counts stay below 2^24, so the float32 product is exact.
-    drawn = (cells.bootstrap.matrix @ images).T.astype(np.float64)
-    return np.concatenate([total, drawn], axis=1)
+    drawn = cells.bootstrap.matrix @ counted
+    sums = np.concatenate([counted.sum(axis=0)[None], drawn]).T.astype(np.float64)
+    return sums.reshape(len(several), len(cells.groups), -1)
 
 
-def _running(cells: Cells, rows: np.ndarray, steps: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _first(cells: Cells, rows: np.ndarray, steps: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weight of the first `steps` `(1 + B,)` of some images in every group `(groups, 1 + B)`."""
-    found = np.zeros((len(cells.groups), len(steps)))
-    for g in range(len(found)):
-        inside = cells.members[rows, g]
-        own = rows[inside]
-        if not len(own):
-            continue
-        first = np.concatenate([[0], np.cumsum(inside)])[steps]
-        for b in range(0, len(steps), BLOCK):
-            drawn = weights[cells.patients[own], b : b + BLOCK]
-            upto = np.cumsum(drawn, axis=0, dtype=np.int64)
-            upto = np.concatenate([np.zeros((1, upto.shape[1]), np.int64), upto])
-            found[g, b : b + BLOCK] = upto[first[b : b + BLOCK], np.arange(upto.shape[1])]
+    inside = cells.members[rows].T.astype(np.float32)
+    found = np.empty((len(inside), len(steps)))
+    for b in range(0, len(steps), BLOCK):
+        counted = np.arange(len(rows))[:, None] < steps[b : b + BLOCK]
+        drawn = weights[cells.patients[rows], b : b + BLOCK] * counted
+        found[:, b : b + BLOCK] = inside @ drawn.astype(np.float32)
     return found
+
+
+def _running_sums(weights: np.ndarray) -> np.ndarray:
+    """Sum of the rows before each stride, and of all: `(B, strides + 1)` int64.
+
+    Numpy sums over strides far faster than it accumulates row by row.
+    """
+    whole = len(weights) // STRIDE * STRIDE
+    full = weights[:whole].reshape(-1, STRIDE, weights.shape[1]).sum(axis=1, dtype=np.int32)
+    nothing = np.zeros((1, weights.shape[1]), np.int32)
+    rest = weights[whole:].sum(axis=0, dtype=np.int32)[None]
+    steps = np.concatenate([nothing, full, rest])
+    return np.cumsum(steps.T, axis=1, dtype=np.int64)
+
+
+def _weights_in(stride: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weights of each replicate in a stride of its own `(B, STRIDE)`; zeros past the last row."""
+    rows = stride[:, None] * STRIDE + np.arange(STRIDE)
+    drawn = weights[np.minimum(rows, len(weights) - 1), np.arange(len(stride))[:, None]]
+    return np.where(rows < len(weights), drawn, 0)
