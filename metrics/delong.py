@@ -1,4 +1,4 @@
-"""DeLong's covariance of AUC with the patient as unit: intervals and paired tests in one pass."""
+"""DeLong's covariance with the patient as unit: slopes of all cells at once, and paired tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from metrics.bootstrap import LEVEL, PatientBootstrap
 from metrics.cells import Cells, large_enough
-from metrics.slopes import Moved, rank_images
+from metrics.slopes import Moved, rank_images, ratio
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,33 @@ def auc_slopes(cells: Cells) -> Slopes:
         )
         for g in np.flatnonzero(wanted[f]):
             moved = ranked.auc(cells.members[known, g])
+            value[f, g], slopes[f, g] = moved.value, moved.slopes
+    return Slopes(value, slopes)
+
+
+def fnr_slopes(cells: Cells) -> Slopes:
+    """FNR and slopes of every finding in every group; NaN where nothing was decided."""
+    return _rate_slopes(cells, of=1, wrong=0)
+
+
+def fpr_slopes(cells: Cells) -> Slopes:
+    """FPR and slopes of every finding in every group; NaN where nothing was decided."""
+    return _rate_slopes(cells, of=0, wrong=1)
+
+
+def _rate_slopes(cells: Cells, of: int, wrong: int) -> Slopes:
+    findings, count = cells.truth.shape[1], cells.bootstrap.patients
+    value = np.full((findings, len(cells.groups)), math.nan)
+    slopes = np.full((*value.shape, count), math.nan)
+    if not cells.predictions.has_decisions:
+        return Slopes(value, slopes)
+    decisions = cells.predictions.decisions()
+    for f in range(findings):
+        rows = np.flatnonzero(np.isfinite(decisions[:, f]) & (cells.truth[:, f] == of))
+        errors = (decisions[rows, f] == wrong).astype(np.float64)
+        for g in range(len(cells.groups)):
+            inside = cells.members[rows, g].astype(np.float64)
+            moved = ratio(errors * inside, inside, cells.patients[rows], count)
             value[f, g], slopes[f, g] = moved.value, moved.slopes
     return Slopes(value, slopes)
 

@@ -26,6 +26,21 @@ class Moved:
     slopes: np.ndarray
 
 
+def freedom(slopes: np.ndarray) -> np.ndarray:
+    """Degrees of freedom `(...)` of the variance that slopes `(..., patients)` give.
+
+    f = 2 V^2 / Var(V) with V = sum_p s_p^2: low where few patients, or patients with many images,
+    carry the variance.
+
+    Source: Satterthwaite, Biometrics Bulletin 1946;2:110-114.
+    """
+    squares = np.square(slopes)
+    noise = np.square(squares - squares.mean(axis=-1, keepdims=True)).sum(axis=-1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: np.ndarray = 2 * np.square(squares.sum(axis=-1)) / noise
+    return found
+
+
 @dataclass(frozen=True)
 class Ranked:
     """Images of one finding whose logits were sorted once, for the AUC of any subset of them.

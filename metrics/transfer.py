@@ -119,19 +119,22 @@ def _transfer(cells: Cells, metric: str, label: int, rank: Ranking) -> Estimates
 
 def _thresholds(cells: Cells, label: int, rank: Ranking) -> np.ndarray:
     """Thresholds `(findings, parts, 1 + B)` against recorded labels; column 0 is the fitted one."""
-    names = np.unique(
-        np.concatenate([v.frame["patient"].to_numpy(dtype=str) for v in cells.validation])
-    )
-    drawn = PatientBootstrap(
-        max(len(names), 2), cells.bootstrap.replicates, cells.bootstrap.seed + OTHER_STREAM
-    )
-    weights = np.insert(drawn.weights, 0, 1, axis=1)
+    names, weights = cells.once(_validation_weights)
     found = np.empty((cells.truth.shape[1], len(cells.validation), weights.shape[1]))
     for part, val in enumerate(cells.validation):
         patients = np.searchsorted(names, val.frame["patient"].to_numpy(dtype=str))
         for f in range(len(found)):
             found[f, part] = _thresholds_of(val, f, label, patients, weights, rank)
     return found
+
+
+def _validation_weights(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
+    """Names of validation patients, sorted, and their weights `(patients, 1 + B)`."""
+    patients = [val.frame["patient"].to_numpy(dtype=str) for val in cells.validation]
+    names = np.unique(np.concatenate(patients))
+    seed = cells.bootstrap.seed + OTHER_STREAM
+    drawn = PatientBootstrap(max(len(names), 2), cells.bootstrap.replicates, seed)
+    return names, np.insert(drawn.weights, 0, 1, axis=1)
 
 
 def _thresholds_of(
