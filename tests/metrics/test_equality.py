@@ -85,14 +85,15 @@ def test_excess_variance_by_hand() -> None:
 def test_excess_variance_has_no_bias() -> None:
     rng = np.random.default_rng(4)
     factor = rng.normal(size=(4, 4))
-    values = rng.normal(size=(20_000, 4)) @ factor.T + rng.normal(0, 2, (20_000, 4))
+    values = rng.normal(size=(5000, 4)) @ factor.T + rng.normal(0, 2, (5000, 4))
     found = np.mean([excess_variance(v, factor @ factor.T) for v in values])
-    assert found == pytest.approx(4, rel=0.05)
+    assert found == pytest.approx(4, rel=0.1)
 
 
 def test_variance_interval_has_q_at_the_points_of_chi_square() -> None:
     value, variances = np.array([0.1, 0.5, 0.9, 0.2]), np.array([0.01, 0.02, 0.01, 0.03])
-    for bound, share in zip(variance_interval(value, np.diag(variances)), (0.975, 0.025), strict=True):  # fmt: skip
+    bounds = variance_interval(value, np.diag(variances))
+    for bound, share in zip(bounds, (0.975, 0.025), strict=True):
         weights = 1 / (variances + bound)
         centre = (weights * value).sum() / weights.sum()
         assert (weights * (value - centre) ** 2).sum() == pytest.approx(chi2.ppf(share, 3))
