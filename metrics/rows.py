@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from metrics.bootstrap import percentile_interval, simultaneous_interval
+from metrics.bootstrap import logit_interval, percentile_interval, simultaneous_interval
 from metrics.cells import Estimates
 from metrics.score import ALL, MACRO, Score
+from metrics.slopes import freedom
 
 Interval = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """From a value and its replicates to the lower and upper bound."""
@@ -26,7 +27,8 @@ class Row:
     """One statistic of some groups, for all findings.
 
     `value` is `(findings,)`, NaN where undefined; `replicates` `(findings, B)` is what `interval`
-    reads; `notes` say something of each finding, `bias` how chance moves all of them.
+    reads; `notes` say something of each finding, `bias` how chance moves all of them. With `slopes`
+    `(findings, patients)` the value is a probability and its interval that of its logit.
     """
 
     estimates: Estimates
@@ -39,6 +41,7 @@ class Row:
     interval: Interval = percentile
     notes: Sequence[str] = ()
     bias: str = ""
+    slopes: np.ndarray | None = None
 
     def scores(self) -> Iterator[Score]:
         """A score per finding, and the average over the macro findings that have a value."""
@@ -47,16 +50,13 @@ class Row:
                 note = "; ".join(t for t in (*self.notes[finding : finding + 1], self.bias) if t)
             else:
                 note = self.estimates.missing(finding, self.columns)
-            yield self._score(finding, value, self.replicates[finding], note)
+            yield self._score([finding], finding, value, note)
         counted = self.estimates.cells.macro & np.isfinite(self.value)
         if counted.any():
             value = self.value[counted].mean()
-            yield self._score(
-                None, value, self.replicates[counted].mean(axis=0), self._macro_note(counted)
-            )
+            yield self._score(np.flatnonzero(counted), None, value, self._macro_note(counted))
         else:
-            note = self._macro_note(counted)
-            yield self._score(None, np.nan, np.full(self.replicates.shape[1], np.nan), note)
+            yield self._score([], None, np.nan, self._macro_note(counted))
 
     def _macro_note(self, counted: np.ndarray) -> str:
         declared = int(self.estimates.cells.macro.sum())
@@ -69,10 +69,18 @@ class Row:
             parts.append(f"most often {common} ({times})")
         return "; ".join([*parts, self.bias] if self.bias else parts)
 
-    def _score(self, finding: int | None, value: float, replicates: np.ndarray, note: str) -> Score:
+    def _score(
+        self, averaged: Sequence[int] | np.ndarray, finding: int | None, value: float, note: str
+    ) -> Score:
         low, high = np.nan, np.nan
         if np.isfinite(value):
-            low, high = (float(b) for b in self.interval(np.asarray(value), replicates))
+            replicates = self.replicates[averaged].mean(axis=0)
+            if self.slopes is None:
+                bounds = self.interval(np.asarray(value), replicates)
+            else:
+                degrees = freedom(self.slopes[averaged].mean(axis=0))
+                bounds = logit_interval(np.asarray(value), replicates, degrees)
+            low, high = (float(b) for b in bounds)
             lost = int(np.isnan(replicates).sum())
             if lost:
                 note = "; ".join(t for t in (note, f"{lost} undefined replicates left out") if t)
@@ -94,8 +102,11 @@ class Row:
         )
 
 
-def cell_scores(estimates: Estimates) -> Iterator[Score]:
-    """The statistic of each finding and the macro average, for everybody and for each group."""
+def cell_scores(estimates: Estimates, slopes: np.ndarray | None = None) -> Iterator[Score]:
+    """The statistic of each finding and the macro average, for everybody and for each group.
+
+    With `slopes` `(findings, groups, patients)` of a probability the intervals are of its logit.
+    """
     for column, (attribute, group) in enumerate(estimates.cells.groups):
         held = estimates.evaluable[:, column]
         yield from Row(
@@ -106,6 +117,7 @@ def cell_scores(estimates: Estimates) -> Iterator[Score]:
             columns=[column],
             value=np.where(held, estimates.value[:, column], np.nan),
             replicates=estimates.replicates[:, column],
+            slopes=None if slopes is None else slopes[:, column],
         ).scores()
 
 
