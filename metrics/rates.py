@@ -1,4 +1,8 @@
-"""Error rates at the decisions, from sums per patient and one matrix product for all replicates."""
+"""Error rates at the decisions, from sums per patient and one matrix product for all replicates.
+
+All intervals here are conditional on the frozen thresholds: they cover the choice of test patients,
+not that of the validation patients whom the thresholds were fitted on (see `metrics.transfer`).
+"""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from metrics.bootstrap import PatientBootstrap
@@ -166,3 +167,32 @@ def test_validation_of_other_findings_is_refused(make_simulated: Make) -> None:
     val = make_simulated(seed=1, fold="val")
     with pytest.raises(ValueError, match="same findings"):
         scored(make_simulated(), [replace(val, findings=("Edema",))])
+
+
+def test_duplicated_test_images_change_nothing(make_simulated: Make) -> None:
+    test, val = make_simulated(), make_simulated(seed=1, fold="val")
+    again = test.frame.assign(image=test.frame["image"] + "b")
+    doubled = replace(test, frame=pd.concat([test.frame, again], ignore_index=True))
+    once, twice = scored(test, [val]), scored(doubled, [val])
+    for place, score in once.items():
+        found = [twice[place].value, twice[place].low, twice[place].high]
+        assert found == pytest.approx([score.value, score.low, score.high], abs=1e-12)
+
+
+def test_splitting_patients_of_either_fold_narrows_the_interval(make_simulated: Make) -> None:
+    test, val = make_simulated(100, 1500), make_simulated(100, 1500, seed=1, fold="val")
+    key = ("specificity_transfer", "Mass", "all")
+
+    def width(*apart: Predictions) -> float:
+        both = [
+            replace(p, frame=p.frame.assign(patient=p.frame["image"]))
+            if any(p is a for a in apart)
+            else p
+            for p in (test, val)
+        ]
+        score = scored(both[0], [both[1]], 400)[key]
+        return score.high - score.low
+
+    whole = width()
+    assert whole > 1.2 * width(test)
+    assert whole > 1.2 * width(val)
