@@ -11,8 +11,9 @@ import numpy as np
 
 from leaderboard.aggregate import Estimate, Z, half_width
 from leaderboard.collect import REFERENCE, Run, Store, fields_of
-from leaderboard.influence import Moved, StoredPredictions, read
+from leaderboard.influence import StoredPredictions, read
 from metrics.score import ALL, MACRO
+from metrics.slopes import Moved
 
 AGREES = 1e-6
 """Largest difference of a recomputed number to the stored one; logits are stored as float32."""

@@ -14,28 +14,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from metrics.slopes import Moved, rank_images, ratio
+
 PREDICTIONS = "predictions.parquet"
 LABELS = {"recorded": "y:", "true": "true:"}
 """Column prefix of each label set in the stored predictions."""
 LOGIT, DECISION = "logit:", "decision:"
 RATES = {"fnr_contrast": (1.0, 0.0), "fpr_contrast": (0.0, 1.0)}
 """Of each contrast: the class whose images are counted, and the decision that is an error."""
-
-
-@dataclass(frozen=True)
-class Moved:
-    """A statistic T with `value` T(1) and `slopes` `(patients,)`: dT/dw_p at weights of one.
-
-    With patients drawn anew T varies by the sum of squared slopes, to first order; slopes of a
-    difference are the differences of slopes. Exact for the patient bootstrap of a mean.
-
-    Source: Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982, ch. 6
-    (infinitesimal jackknife); for AUC DeLong, DeLong & Clarke-Pearson, Biometrics 1988;44:837-845,
-    and with several images per patient Obuchowski, Biometrics 1997;53:567-578.
-    """
-
-    value: float
-    slopes: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -70,33 +56,18 @@ class StoredPredictions:
     def _auc(self, finding: str, labels: str, part: np.ndarray) -> Moved:
         truth = self.frame[LABELS[labels] + finding].to_numpy(np.float64)
         logits = self.frame[LOGIT + finding].to_numpy(np.float64)
-        # Wins of each image over the other class of its part, ties half; what they are of.
-        wins, pairs = np.zeros(len(truth)), np.zeros(len(truth))
-        for number in np.unique(part):
-            positive = (truth == 1) & (part == number)
-            negative = (truth == 0) & (part == number)
-            wins[positive] = _below(logits[positive], logits[negative])
-            wins[negative] = positive.sum() - _below(logits[negative], logits[positive])
-            pairs[positive], pairs[negative] = negative.sum(), positive.sum()
-        # Every pair was counted at both its ends, in the sums as in their derivatives.
-        return self._ratio(wins, pairs, ends=2)
+        names, codes = self.patients
+        known = np.isfinite(truth)
+        return rank_images(logits[known], truth[known], codes[known], len(names), part[known]).auc()
 
     def _rate(self, metric: str, finding: str, labels: str, member: np.ndarray) -> Moved:
         counted, error = RATES[metric]
         truth = self.frame[LABELS[labels] + finding].to_numpy(np.float64)
         decision = self.frame[DECISION + finding].to_numpy(np.float64)
         base = member & np.isfinite(decision) & (truth == counted)
-        return self._ratio((base & (decision == error)).astype(float), base.astype(float), ends=1)
-
-    def _ratio(self, part: np.ndarray, whole: np.ndarray, *, ends: int) -> Moved:
-        """A ratio of two sums over images; the slope of a sum of pairs counts each at both ends."""
         names, codes = self.patients
-        total = whole.sum()
-        if total == 0:
-            return Moved(np.nan, np.full(len(names), np.nan))
-        value = part.sum() / total
-        moved = np.bincount(codes, part - value * whole, minlength=len(names))
-        return Moved(float(value), ends * moved / total)
+        wrong = base & (decision == error)
+        return ratio(wrong.astype(float), base.astype(float), codes, len(names))
 
 
 def read(directory: Path) -> StoredPredictions | None:
@@ -109,15 +80,6 @@ def read(directory: Path) -> StoredPredictions | None:
         return StoredPredictions(frame[frame["fold"] == "test"].reset_index(drop=True))
     except (OSError, KeyError, ValueError):  # ArrowInvalid is a ValueError
         return None
-
-
-def _below(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """How many of `others` lie below each score `(n,)`, ties half."""
-    ordered = np.sort(others)
-    left = np.searchsorted(ordered, scores, "left")
-    right = np.searchsorted(ordered, scores, "right")
-    below: np.ndarray = (left + right) / 2
-    return below
 
 
 def _mean(found: Sequence[Moved]) -> Moved:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from datasets.split import Folds, Split
-from metrics.thresholds import parse_operating_point
+from metrics.operating_points import parse_operating_point
 from registry import unknown
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Method:
     patience: int = 4
     """Epochs without a better validation macro AUC before training stops."""
     operating_point: str = "specificity:0.80"
-    """How thresholds are fitted on validation: specificity:X, sensitivity:X, youden or balanced."""
+    """Thresholds on validation: specificity:X, sensitivity:X, youden, balanced or f1."""
 
     registered_name: ClassVar[str] = ""
     unaccounted: ClassVar[str] = ""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from metrics.cells import Cells, Estimates
+from metrics.delong import auc_slopes
 from metrics.rows import Extreme, cell_scores
 from metrics.score import Score
 from registry import METRICS
@@ -21,11 +22,12 @@ def auc(cells: Cells) -> Iterator[Score]:
 
     AUC = sum_ij w_i w_j (1[z_i > z_j] + 1/2 1[z_i = z_j]) / sum_ij w_i w_j over positive images i
     and negative images j of one cell. With k-fold predictions only pairs from the same part count:
-    logits of different models share no scale, decisions do.
+    logits of different models share no scale, decisions do. The interval is that of the logit with
+    Student's t and the spread of the replicates.
 
     Source: Hanley & McNeil, Radiology 1982;143:29–36.
     """
-    yield from cell_scores(cells.once(auc_estimates))
+    yield from cell_scores(cells.once(auc_estimates), cells.once(auc_slopes).slopes)
 
 
 @METRICS.register("worst_group_auc", direction="higher", unit="probability", input="cells")

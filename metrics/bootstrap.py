@@ -98,6 +98,34 @@ def percentile_interval(replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return bounds[0], bounds[1]
 
 
+def logit_interval(
+    value: np.ndarray, replicates: np.ndarray, degrees: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bounds of a probability: logit(value) ∓ t SD(logit of the replicates), and back.
+
+    `degrees` `(...)` of Student's t are those of the variance, few where few patients carry it.
+    Holds the value, stays within 0 and 1, and heeds what percentiles of the replicates do not: that
+    the noise shrinks towards 1, and that its size is a guess. The percentile interval where the
+    value or a replicate is 0 or 1.
+
+    Source: Pepe, The Statistical Evaluation of Medical Tests, 2003, ch. 5 (logit of an AUC);
+    Satterthwaite, Biometrics Bulletin 1946;2:110-114 (degrees of freedom).
+    """
+    from scipy.special import expit, logit
+    from scipy.stats import t
+
+    low, high = percentile_interval(replicates)
+    centre = logit(np.asarray(value, np.float64))
+    with np.errstate(invalid="ignore"):
+        spread = np.nanstd(logit(np.asarray(replicates, np.float64)), axis=-1, ddof=1)
+    reach = t.ppf((1 + LEVEL) / 2, degrees) * spread
+    usable = np.isfinite(centre) & np.isfinite(reach) & np.isfinite(low)
+    return (
+        np.where(usable, expit(centre - reach), low),
+        np.where(usable, expit(centre + reach), high),
+    )
+
+
 def simultaneous_contrasts(
     value: np.ndarray, replicates: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -35,13 +35,16 @@ class Cells:
     """Every finding of a test set crossed with every group, against one set of labels.
 
     Column 0 of the groups is everybody; then follow the groups of each attribute in their frozen
-    order. `macro` marks the findings `(findings,)` that averages run over.
+    order. `macro` marks the findings `(findings,)` that averages run over. `validation` holds what
+    the same model predicts for validation patients, one table per part of the test predictions, or
+    nothing: for thresholds only.
     """
 
     predictions: Predictions
     labels: str
     macro: np.ndarray
     bootstrap: PatientBootstrap
+    validation: tuple[Predictions, ...] = ()
     _kept: dict[Callable[..., Any], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def once(self, compute: Callable[[Cells], T]) -> T:

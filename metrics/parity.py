@@ -21,8 +21,8 @@ from metrics.rates import (
     selection_estimates,
     tpr_estimates,
 )
-from metrics.rows import Family, spread
-from metrics.score import ALL, Score
+from metrics.rows import Family, over_groups, spread
+from metrics.score import Score
 from metrics.sums import ratio
 from registry import METRICS
 
@@ -131,8 +131,8 @@ def _odds(metric: str, join: Callable[..., np.ndarray], cells: Cells) -> Iterato
     evaluable = hits.evaluable & alarms.evaluable
     for attribute in cells.predictions.attributes:
         columns = cells.columns_of(attribute)
-        value = np.full((len(hits.value), 1), np.nan)
-        deviations = np.full((len(value), 1, cells.bootstrap.replicates), np.nan)
+        value = np.full(len(hits.value), np.nan)
+        deviations = np.full((len(value), cells.bootstrap.replicates), np.nan)
         for finding in range(len(value)):
             held = [c for c in columns if evaluable[finding, c]]
             if len(held) < 2:
@@ -143,10 +143,10 @@ def _odds(metric: str, join: Callable[..., np.ndarray], cells: Cells) -> Iterato
                 ranges.append(np.ptp(values))
                 moved.append(np.ptp(rate.replicates[finding, held] - values[:, None], axis=0))
             value[finding], deviations[finding] = join(*ranges), join(*moved)
-        yield from Family(
-            hits, metric, attribute, [ALL], [columns], value, deviations,
+        yield from over_groups(
+            hits, metric, attribute, value, deviations,
             interval=simultaneous_interval, bias="a gap is biased up", own=False,
-        ).scores()  # fmt: skip
+        )  # fmt: skip
 
 
 def _against_others(

@@ -9,9 +9,15 @@ from functools import cached_property
 
 import numpy as np
 
-from metrics.bootstrap import percentile_interval, simultaneous_contrasts, simultaneous_interval
+from metrics.bootstrap import (
+    logit_interval,
+    percentile_interval,
+    simultaneous_contrasts,
+    simultaneous_interval,
+)
 from metrics.cells import Cells, Estimates
 from metrics.score import ALL, MACRO, Score
+from metrics.slopes import freedom
 
 Bounds = tuple[np.ndarray, np.ndarray]
 
@@ -23,8 +29,8 @@ class Family:
     `value` is `(findings, k)`, NaN where undefined, `replicates` `(findings, k, B)`. `groups` names
     the k statistics, `columns` says which cells each of them is made of. `interval` takes values
     `(f, k)` and replicates `(f, k, B)` to bounds. `notes` `(findings, k)` say something of each
-    value, `bias` how chance moves all of them; `reason` says why a value is missing, if it is not
-    the counts.
+    value, `bias` how chance moves all of them. With `slopes` `(findings, k, patients)` the values
+    are probabilities and the intervals those of their logits.
     """
 
     estimates: Estimates
@@ -39,11 +45,15 @@ class Family:
     bias: str = ""
     own: bool = True
     """Whether the replicates are those of the value, so that their spread is its error."""
+    slopes: np.ndarray | None = None
 
     def scores(self) -> Iterator[Score]:
         """Of each statistic a score per finding, and the average over the macro findings."""
         value, replicates = self._with_macro
-        low, high = self.interval(value, replicates)
+        if self.slopes is None:
+            low, high = self.interval(value, replicates)
+        else:
+            low, high = logit_interval(value, replicates, self._degrees(self.slopes))
         lost = np.isnan(replicates).sum(axis=-1)
         for k in range(value.shape[1]):
             for finding in range(len(value)):
@@ -70,6 +80,14 @@ class Family:
                 value[0, k] = self.value[counted, k].mean()
                 replicates[0, k] = self.replicates[counted, k].mean(axis=0)
         return np.concatenate([self.value, value]), np.concatenate([self.replicates, replicates])
+
+    def _degrees(self, slopes: np.ndarray) -> np.ndarray:
+        """Degrees of freedom `(findings + 1, k)` of the variances, the macro average last."""
+        macro = np.full((1, slopes.shape[1]), np.nan)
+        for k, counted in enumerate(self._counted.T):
+            if counted.any():
+                macro[0, k] = freedom(slopes[counted, k].mean(axis=0))
+        return np.concatenate([freedom(slopes), macro])
 
     def _score(
         self, finding: int, k: int, value: float, *, low: float, high: float, se: float, lost: int
@@ -125,8 +143,11 @@ def percentile(value: np.ndarray, replicates: np.ndarray) -> Bounds:
     return percentile_interval(replicates)
 
 
-def cell_scores(estimates: Estimates) -> Iterator[Score]:
-    """The statistic of each finding and the macro average, for everybody and for each group."""
+def cell_scores(estimates: Estimates, slopes: np.ndarray | None = None) -> Iterator[Score]:
+    """The statistic of each finding and the macro average, for everybody and for each group.
+
+    With `slopes` `(findings, groups, patients)` of a probability the intervals are of its logit.
+    """
     cells = estimates.cells
     for attribute in ("", *cells.predictions.attributes):
         columns = cells.columns_of(attribute)
@@ -139,6 +160,7 @@ def cell_scores(estimates: Estimates) -> Iterator[Score]:
             value=np.where(estimates.evaluable, estimates.value, np.nan)[:, columns],
             replicates=estimates.replicates[:, columns],
             interval=percentile,
+            slopes=None if slopes is None else slopes[:, columns],
         ).scores()
 
 
@@ -166,6 +188,34 @@ def contrast_scores(estimates: Estimates, metric: str) -> Iterator[Score]:
         ).scores()
 
 
+def over_groups(
+    estimates: Estimates,
+    metric: str,
+    attribute: str,
+    value: np.ndarray,
+    replicates: np.ndarray,
+    *,
+    interval: Callable[[np.ndarray, np.ndarray], Bounds] = percentile,
+    notes: Sequence[str] = (),
+    bias: str = "",
+    own: bool = True,
+) -> Iterator[Score]:
+    """One statistic of all groups of an attribute: `value` `(findings,)`, `replicates` with B."""
+    yield from Family(
+        estimates,
+        metric,
+        attribute,
+        groups=[ALL],
+        columns=[estimates.cells.columns_of(attribute)],
+        value=value[:, None],
+        replicates=replicates[:, None],
+        interval=interval,
+        notes=[[note] for note in notes],
+        bias=bias,
+        own=own,
+    ).scores()
+
+
 def pair_name(cells: Cells, earlier: int, later: int) -> str:
     """ "B - A": what is subtracted from what."""
     return f"{cells.groups[later][1]} - {cells.groups[earlier][1]}"
@@ -191,9 +241,9 @@ class Extreme:
         """The statistic of each attribute, for each finding and averaged over findings."""
         for attribute in estimates.cells.predictions.attributes:
             columns = estimates.cells.columns_of(attribute)
-            value = np.full((len(estimates.value), 1), np.nan)
-            deviations = np.full((len(value), 1, estimates.replicates.shape[-1]), np.nan)
-            notes = [[""] for _ in range(len(value))]
+            value = np.full(len(estimates.value), np.nan)
+            deviations = np.full((len(value), estimates.replicates.shape[-1]), np.nan)
+            notes = [""] * len(value)
             for finding in range(len(value)):
                 held = [c for c in columns if estimates.evaluable[finding, c]]
                 if len(held) < self.least:
@@ -203,11 +253,11 @@ class Extreme:
                 noise = estimates.replicates[finding, held] - values[:, None]
                 deviations[finding] = self.deviation(noise)
                 named = [estimates.cells.groups[c][1] for c in held]
-                notes[finding] = [self.label(values, named)]
-            yield from Family(
-                estimates, self.metric, attribute, [ALL], [columns], value, deviations,
+                notes[finding] = self.label(values, named)
+            yield from over_groups(
+                estimates, self.metric, attribute, value, deviations,
                 interval=simultaneous_interval, notes=notes, bias=self.bias, own=False,
-            ).scores()  # fmt: skip
+            )  # fmt: skip
 
 
 def spread(metric: str) -> Extreme:

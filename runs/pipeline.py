@@ -161,7 +161,7 @@ class _Run:
         parameters = 0
         for part, folds in enumerate(self.prepared.folds):
             predictor, history = self._fit(part, folds)
-            vals.append(predictor(folds.val).frame.assign(part=part, fold="val"))
+            vals.append(predictor(folds.val))
             tests.append(predictor(folds.test))
             thresholds.append(predictor.thresholds().assign(part=part))
             embeddings.append(predictor.embed(folds.test))
@@ -177,14 +177,15 @@ class _Run:
         self.log.info("evaluating %d test images of %d patients", len(test), patients)
         bootstrap = PatientBootstrap(patients)
         macro = self.prepared.task.macro_findings
-        scores = evaluate(test, macro_findings=macro, bootstrap=bootstrap)
+        scores = evaluate(test, macro_findings=macro, bootstrap=bootstrap, val=vals)
         attackers.wait()
         scores += linkage(self.prepared, self.contexts, test, embeddings, bootstrap)
         if self.plan.dataset.reidentification_allowed:
             scores += memorisation(ImageAudit.of(self.prepared, self.contexts))
         scores += leakage_scores(test, embeddings, probes, bootstrap)
         scores += training_scores(history)
-        table = pd.concat([*vals, test.frame.assign(fold="test")], ignore_index=True)
+        frames = [val.frame.assign(part=part, fold="val") for part, val in enumerate(vals)]
+        table = pd.concat([*frames, test.frame.assign(fold="test")], ignore_index=True)
         # Nothing was trained where stored weights are scored; then there is no cost to show.
         trained = "seconds" in history
         training = {"train": round(float(history["seconds"].sum()), 2)} if trained else {}

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from metrics.audit.read import Material
+from metrics.operating_points import parse_operating_point
 from metrics.predictions import Predictions
-from metrics.thresholds import fit_rule, parse_operating_point
+from metrics.thresholds import fit_rule
 from registry import unknown
 
 OPERATING_POINT = "specificity:0.80"

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metrics.bootstrap import PatientBootstrap, percentile_interval, simultaneous_interval
+from metrics.bootstrap import (
+    PatientBootstrap,
+    logit_interval,
+    percentile_interval,
+    simultaneous_interval,
+)
 
 
 def test_every_replicate_draws_as_many_patients_as_there_are() -> None:
@@ -62,3 +67,23 @@ def test_simultaneous_interval_stays_within_zero_and_one() -> None:
     low, high = simultaneous_interval(np.array([0.1, 0.9]), np.full((2, 10), 0.5))
     assert low.tolist() == [0, pytest.approx(0.4)]
     assert high.tolist() == [pytest.approx(0.6), 1]
+
+
+def test_logit_interval_by_hand() -> None:
+    # Replicates whose logits are 1, 2 and 3 around a value with logit 2: SD 1; t(10) is 2.2281.
+    replicates = 1 / (1 + np.exp(-np.array([1.0, 2, 3])))
+    low, high = logit_interval(replicates[1], replicates, np.array(10))
+    assert low == pytest.approx(1 / (1 + np.exp(-2 + 2.228139)))
+    assert high == pytest.approx(1 / (1 + np.exp(-2 - 2.228139)))
+
+
+def test_logit_interval_of_a_certain_value_is_that_of_the_percentiles() -> None:
+    replicates = np.r_[np.ones(500), np.linspace(0.9, 1, 501)]
+    assert logit_interval(np.array(1.0), replicates, np.array(30)) == pytest.approx(
+        percentile_interval(replicates)
+    )
+
+
+def test_logit_interval_is_undefined_if_most_replicates_are() -> None:
+    replicates = np.r_[0.6, 0.7, [np.nan] * 3]
+    assert np.isnan(logit_interval(np.array(0.6), replicates, np.array(30))).all()

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 from metrics.predictions import Predictions
 from metrics.thresholds import Rule, Threshold, fit_rule
@@ -253,3 +254,36 @@ def test_joint_thresholds_are_applied_to_their_joint_group(make_table: Make) -> 
 def test_undefined_threshold_without_a_note_is_refused() -> None:
     with pytest.raises(ValueError, match="must say why"):
         Threshold("Edema", np.nan, "youden")
+
+
+def test_f1_takes_the_largest_f1(make_table: Make) -> None:
+    # At 8: 2/(4 + 1) = .4. At 6: 4/(4 + 3) = .571 (7 above it). At 4: 6/(4 + 4) = .75.
+    # At 3: 6/(4 + 5) = .667. At 2: 8/(4 + 7) = .727.
+    val = validation(make_table, [0, 2, 3, 7], [2, 4, 6, 8])
+    threshold = fit_rule(val, "f1").thresholds[0]
+    assert (threshold.value, threshold.achieved) == (4, 0.75)
+    assert (threshold.rule, threshold.positives, threshold.negatives) == ("f1", 4, 4)
+
+
+def test_f1_agrees_with_scikit_learn(make_table: Make) -> None:
+    rng = np.random.default_rng(0)
+    labels = (rng.random(200) < 0.2).astype(float)
+    logits = np.round(labels + rng.normal(size=200), 1).astype(np.float32)
+    val = make_table([f"p{i}" for i in range(200)], logits.tolist(), labels.tolist(), fold="val")
+    threshold = fit_rule(val, "f1").thresholds[0]
+    scores = {cut: f1_score(labels, logits >= cut) for cut in np.unique(logits)}
+    assert threshold.achieved == pytest.approx(max(scores.values()), abs=1e-15)
+    assert threshold.value == max(c for c, f in scores.items() if f == threshold.achieved)
+
+
+def test_f1_takes_the_highest_threshold_at_a_tie(make_table: Make) -> None:
+    # At 6: 2 * 1 / (3 + 1) = 1/2. At 1: 2 * 3 / (3 + 9) = 1/2. At 2: 2 * 1 / (3 + 7) = 1/5.
+    val = validation(make_table, [2, 3, 3, 4, 4, 5], [1, 1, 6])
+    threshold = fit_rule(val, "f1").thresholds[0]
+    assert (threshold.value, threshold.achieved) == (6, 0.5)
+
+
+def test_f1_without_positives_is_undefined_with_a_reason(make_table: Make) -> None:
+    threshold = fit_rule(validation(make_table, [1, 2], []), "f1").thresholds[0]
+    assert np.isnan([threshold.value, threshold.achieved]).all()
+    assert threshold.note == "no positive validation image"
