@@ -1,0 +1,27 @@
+"""Replicates without resampling: from how far each patient moves each number."""
+
+from __future__ import annotations
+
+import numpy as np
+
+DRAWS = 2000
+"""Replicates of everything that is compared on the leaderboard."""
+
+
+def linear_replicates(slopes: np.ndarray, *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+    """Joint errors `(numbers, draws)` of numbers measured on the same patients, to first order.
+
+    `slopes` `(numbers, patients)` are derivatives by the weight of each patient: of numbers of any
+    method, run or group on one test set. The errors are normal with covariance slopes slopes', that
+    of the patient bootstrap to first order, so differences of rows are paired.
+
+    Source: Efron, The Jackknife, the Bootstrap and Other Resampling Plans, 1982, ch. 6;
+    Chernozhukov, Chetverikov & Kato, Annals of Statistics 2013;41:2786-2819 (normal
+    multipliers for maxima).
+    """
+    values, vectors = np.linalg.eigh(slopes @ slopes.T)
+    # The symmetric root does not depend on the signs that a solver gives its vectors.
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    normal = np.random.default_rng([seed, 0x51AE]).standard_normal((len(slopes), draws))
+    found: np.ndarray = root @ normal
+    return found
