@@ -9,9 +9,8 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Front:
-    """`member` `(methods,)`: the chance that nothing dominates it; `dominates[j, k]`: that j does k.
-
-    A chance speaks of where the true means lie, given these patients and seeds.
+    """`member` `(methods,)`: the chance that nothing dominates it; `dominates[j, k]`: that j does
+    k. A chance speaks of where the true means lie, given these patients and seeds.
     """
 
     member: np.ndarray
@@ -25,8 +24,8 @@ def dominance(gains: np.ndarray) -> np.ndarray:
     dominated by nothing.
     """
     ours, theirs = gains[:, None], gains[None]
-    nowhere_less: np.ndarray = (ours >= theirs).all(axis=2)
-    return nowhere_less & (ours > theirs).any(axis=2)
+    found: np.ndarray = np.all(ours >= theirs, axis=2) & np.any(ours > theirs, axis=2)
+    return found
 
 
 def front(draws: np.ndarray) -> Front:

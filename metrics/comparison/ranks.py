@@ -25,15 +25,15 @@ class RankSet:
 def rank_sets(methods: Sequence[Replicates], endpoint: Endpoint, *, seed: int = 0) -> list[RankSet]:
     """A set of places for each method; all sets hold the true places in 95 % of studies.
 
-    The place of j is at least 1 + #{k clearly ahead of j} and at most K - #{k clearly behind}, where
-    "clearly" is by simultaneous intervals of all K (K - 1) / 2 differences. Resampling the places
-    themselves would not do: where methods nearly tie it claims too much. Seeds that not all methods
-    have are left out.
+    The place of j is at least 1 + #{k clearly ahead of j} and at most K - #{k clearly behind},
+    where "clearly" is by simultaneous intervals of all K (K - 1) / 2 differences. Resampling the
+    places themselves would not do: where methods nearly tie it claims too much. Seeds that not all
+    methods have are left out.
 
     Raises:
         ValueError: fewer than two methods, no seed in common, or more than one number per method.
 
-    Source: Mogstad, Romano, Shaikh & Wilhelm, Review of Economic Studies 2024;91:476-518, section 3.
+    Source: Mogstad, Romano, Shaikh & Wilhelm, Review of Economic Studies 2024;91:476-518, sec. 3.
     """
     if len(methods) < 2:
         raise ValueError(f"places need at least 2 methods, but got {len(methods)}; add one")

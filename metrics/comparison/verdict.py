@@ -1,4 +1,4 @@
-"""Who gains and who loses beside ERM: the levelling-down verdict over the groups of an attribute."""
+"""Who gains and who loses beside ERM: the levelling-down verdict over groups of an attribute."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ LEVEL_DOWN, WORSE, INCONCLUSIVE = "LEVEL-DOWN", "WORSE", "INCONCLUSIVE"
 NONINFERIORITY = 0.005
 """AUC by which the model may be worse in a group and still count as not inferior there."""
 MARGIN = 0.02
-"""AUC. A comparison that could miss a difference as large as this in a group has shown nothing about
-that group by not finding one. Own choice: about what two trainings of one method differ by in a
-group of some 100 positive patients."""
+"""AUC. A comparison that could miss a difference of this size in a group has shown nothing by not
+finding one there. Own choice; give another with the question that is asked."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +62,8 @@ def verdict(
 ) -> Verdict:
     """The verdict of a method against ERM over `groups`, the cells of both, on the same patients.
 
-    D_g is the gain of group g, with simultaneous (max-T) 95 % intervals over the groups; HARM counts
-    groups with an upper bound below 0, BENEFIT those with a lower bound above 0.
+    D_g is the gain of group g, with simultaneous (max-T) 95 % intervals over the groups; HARM
+    counts groups with an upper bound below 0, BENEFIT those with a lower bound above 0.
 
     - PARETO-UP: HARM = 0, BENEFIT >= 1, and no group may have lost `margin` or more.
     - NEUTRAL: HARM = BENEFIT = 0, a gain or loss of `margin` would have been found in every group
@@ -74,9 +73,9 @@ def verdict(
     - WORSE: HARM >= 1, BENEFIT = 0, and no fall of the gap is shown.
     - INCONCLUSIVE: everything else. A wide interval is no equality.
 
-    The gap falls if its estimate does and the gain of the group that ERM serves worst exceeds that
-    of the one it serves best, by an interval simultaneous over all pairs: which groups these are was
-    read from the same data. A larger gap without harm is no harm.
+    The gap falls if its estimate does and the gain of the group that ERM serves worst exceeds
+    that of the one it serves best, by an interval simultaneous over all pairs: which groups these
+    are was read from the same data. A larger gap without harm is no harm.
 
     Raises:
         ValueError: cells that are not `groups`, or fewer than two groups with a number.
