@@ -247,7 +247,7 @@ def differences(found: Iterable[Section]) -> pd.DataFrame:
             "metric": f"{measure.metric}_minus_{REFERENCE}",
             "finding": MACRO,
             "attribute": measure.attribute,
-            "group": measure.pair,
+            "group": measure.group,
             "labels": labels,
             **vars(estimate),
         }

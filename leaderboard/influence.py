@@ -18,6 +18,8 @@ PREDICTIONS = "predictions.parquet"
 LABELS = {"recorded": "y:", "true": "true:"}
 """Column prefix of each label set in the stored predictions."""
 LOGIT, DECISION = "logit:", "decision:"
+OUTSIDE = -1
+"""Part of an image that does not count."""
 RATES = {"fnr_contrast": (1.0, 0.0), "fpr_contrast": (0.0, 1.0)}
 """Of each contrast: the class whose images are counted, and the decision that is an error."""
 
@@ -50,9 +52,16 @@ class StoredPredictions:
         names, codes = np.unique(self.frame["patient"].to_numpy(dtype=str), return_inverse=True)
         return names, codes.astype(np.int64)
 
-    def auc(self, findings: Sequence[str], labels: str) -> Moved:
-        """The mean AUC over findings; pairs of images of one part of a k-fold run count."""
+    def auc(
+        self, findings: Sequence[str], labels: str, attribute: str = "", group: str = ""
+    ) -> Moved:
+        """The mean AUC over findings, of everybody or of a group of an attribute.
+
+        Pairs of images of one part of a k-fold run count.
+        """
         part = self.frame["part"].to_numpy(np.int64)
+        if attribute:
+            part = np.where(self.frame[attribute].astype(str).to_numpy() == group, part, OUTSIDE)
         return _mean([self._auc(finding, labels, part) for finding in findings])
 
     def contrast(
@@ -72,7 +81,7 @@ class StoredPredictions:
         logits = self.frame[LOGIT + finding].to_numpy(np.float64)
         # Wins of each image over the other class of its part, ties half; what they are of.
         wins, pairs = np.zeros(len(truth)), np.zeros(len(truth))
-        for number in np.unique(part):
+        for number in np.unique(part[part != OUTSIDE]):
             positive = (truth == 1) & (part == number)
             negative = (truth == 0) & (part == number)
             wins[positive] = _below(logits[positive], logits[negative])
