@@ -47,10 +47,10 @@ def aggregate(scores: pd.DataFrame) -> pd.DataFrame:
     mean(patient variance) / T + seed variance / S: more seeds on the same patients do not make the
     patients more. A run's patient variance is that of the normal law whose 95 % interval is as wide
     as its bootstrap interval. The interval is wider than a normal one as far as its variance rests
-    on few seeds (`metrics.comparison.spread`). Where every run draws its own patients, the variance between runs
-    holds the patients a second time, so the interval is then too wide rather than too narrow.
-    With one run the bootstrap interval itself is kept. An undefined value is never averaged in: the
-    mean is over the defined runs, `undefined` counts the others, and `note` says why.
+    on few seeds (`metrics.comparison.spread`). Where every run draws its own patients, the variance
+    between runs holds the patients a second time, so the interval is then too wide rather than too
+    narrow. With one run the bootstrap interval itself is kept. An undefined value is never averaged
+    in: the mean is over the defined runs, `undefined` counts the others, and `note` says why.
 
     `scores` is the table of `collect`.
     """
