@@ -30,7 +30,7 @@ def concluded_table(section: Section) -> Table:
                 row.append(_against(entrant, measure))
     for attribute in section.attributes:
         if any(attribute in entrant.conclusion.verdicts for entrant in entrants):
-            columns.append(Column(attribute, "Groups' AUC beside ERM's, exploratory"))
+            columns.append(Column(attribute, "Groups' AUC beside ERM's"))
             for row, entrant in zip(rows, entrants, strict=True):
                 row.append(_verdict(entrant, attribute))
     if any(entrant.conclusion.place is not None for entrant in entrants):

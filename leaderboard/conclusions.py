@@ -75,9 +75,10 @@ def conclude(
     adjusted = _adjusted(candidates)
     places = _places(candidates, drawn)
     chances = _chances(candidates, drawn, contrast) if contrast else {}
+    family = len(attributes) * sum(one.reference is not None for one in candidates)
     found = []
     for number, one in enumerate(candidates):
-        verdicts, reasons = _verdicts(one, drawn, attributes)
+        verdicts, reasons = _verdicts(one, drawn, attributes, family)
         answers = {m: _word(d, adjusted[number][m]) for m, d in one.differences.items()}
         place = places.get(number)
         if place is None:
@@ -163,7 +164,7 @@ def _word(apart: Apart, adjusted: float) -> str:
 
 
 def _verdicts(
-    one: Candidate, drawn: Drawn, attributes: Mapping[str, Sequence[str]]
+    one: Candidate, drawn: Drawn, attributes: Mapping[str, Sequence[str]], family: int
 ) -> tuple[dict[str, Verdict], dict[str, str]]:
     """Verdicts by attribute, and why there is none."""
     verdicts: dict[str, Verdict] = {}
@@ -182,7 +183,11 @@ def _verdicts(
             continue
         try:
             verdicts[attribute] = verdict(
-                sides[0], sides[1], endpoint=HIGHER, groups=[m.group for m in measures]
+                sides[0],
+                sides[1],
+                endpoint=HIGHER,
+                groups=[m.group for m in measures],
+                family=family,
             )
         except ValueError as error:  # too few groups, or no seed in common
             reasons[attribute] = str(error).partition(";")[0]

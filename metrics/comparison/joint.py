@@ -26,14 +26,15 @@ class Joint:
     detectable: np.ndarray
 
 
-def simultaneous(taken: Replicates, *, seed: int = 0) -> Joint:
+def simultaneous(taken: Replicates, *, family: int = 1, seed: int = 0) -> Joint:
     """Simultaneous 95 % intervals of the cells `(seeds, cells)` of `taken`, by max-T.
 
     value_c -+ k_c SE_c, where k is the 95 % point of max_c |T_c| and
     T_c = error_c / SE_c. The error of a draw is that of a patient replicate plus the mean of as
     many normal seeds as there are, with the covariance that the seeds have; SE is taken anew from
     each draw's seeds, as Student's t does. No interval is narrower than that of its cell alone.
-    Draws in which a cell is undefined are left out.
+    Draws in which a cell is undefined are left out. Where `family` such sets of intervals are read
+    together, each cell's level is divided by it (Bonferroni), so that all of them hold.
 
     Raises:
         ValueError: fewer than half of the replicates are defined in all cells together.
@@ -41,6 +42,8 @@ def simultaneous(taken: Replicates, *, seed: int = 0) -> Joint:
     Source: Westfall & Young, Resampling-Based Multiple Testing, 1993, ch. 2; Romano & Wolf, Journal
     of the American Statistical Association 2005;100:94-108.
     """
+    from scipy.special import stdtr, stdtrit
+
     patients, seeds = variances(taken)
     runs = np.asarray(float(len(taken.seeds)))
     error = np.sqrt(patients + seeds)
@@ -55,9 +58,13 @@ def simultaneous(taken: Replicates, *, seed: int = 0) -> Joint:
         statistic = np.where(spread > 0, np.abs(moved) / np.sqrt(spread), 0.0)
     reach = np.quantile(statistic.max(axis=0), LEVEL)
     half = np.maximum(reach * error, half_width(patients, seeds, runs))
+    free = freedom(patients, seeds, runs)
     with np.errstate(divide="ignore", invalid="ignore"):
         critical = np.where(error > 0, half / error, reach)
-    found = detectable(error, freedom(patients, seeds, runs), critical=critical)
+    if family > 1:
+        critical = -stdtrit(free, stdtr(free, -critical) / family)
+        half = critical * error
+    found = detectable(error, free, critical=critical)
     return Joint(value, value - half, value + half, error, found)
 
 

@@ -58,6 +58,7 @@ def verdict(
     groups: Sequence[str],
     margin: float = MARGIN,
     noninferiority: float = NONINFERIORITY,
+    family: int = 1,
     seed: int = 0,
 ) -> Verdict:
     """The verdict of a method against ERM over `groups`, the cells of both, on the same patients.
@@ -76,6 +77,7 @@ def verdict(
     The gap falls if its estimate does and the gain of the group that ERM serves worst exceeds
     that of the one it serves best, by an interval simultaneous over all pairs: which groups these
     are was read from the same data. A larger gap without harm is no harm.
+    `family` is how many verdicts are read together: all intervals are widened for it.
 
     Raises:
         ValueError: cells that are not `groups`, or fewer than two groups with a number.
@@ -99,11 +101,13 @@ def verdict(
         )
     names = np.array(groups, object)
     gains = _oriented(taken, known, endpoint)
-    joint = simultaneous(gains, seed=seed)
+    joint = simultaneous(gains, family=family, seed=seed)
     harmed, benefited = joint.high < 0, joint.low > 0
     served = endpoint.sign * reference.only(taken.seeds).values.mean(axis=0)[known]
     fall = float(np.ptp(served) - np.ptp(served + joint.value))
-    shown = fall > 0 and _catches_up(gains, int(served.argmin()), int(served.argmax()), seed)
+    shown = fall > 0 and _catches_up(
+        gains, int(served.argmin()), int(served.argmax()), family, seed
+    )
     return Verdict(
         answer=_answer(joint.low, joint.high, joint.detectable, shown, margin),
         groups=tuple(names[known]),
@@ -127,7 +131,7 @@ def _oriented(taken: Replicates, cells: np.ndarray, endpoint: Endpoint) -> Repli
     return Replicates(taken.method, taken.seeds, endpoint.sign * values, endpoint.sign * replicates)
 
 
-def _catches_up(gains: Replicates, worst: int, best: int, seed: int) -> bool:
+def _catches_up(gains: Replicates, worst: int, best: int, family: int, seed: int) -> bool:
     """Whether the group `worst` clearly gains more than `best`, among all pairs of groups."""
     pairs = np.array(list(combinations(range(gains.values.shape[1]), 2)))
     between = Replicates(
@@ -136,7 +140,7 @@ def _catches_up(gains: Replicates, worst: int, best: int, seed: int) -> bool:
         gains.values[:, pairs[:, 0]] - gains.values[:, pairs[:, 1]],
         gains.replicates[:, pairs[:, 0]] - gains.replicates[:, pairs[:, 1]],
     )
-    joint = simultaneous(between, seed=seed)
+    joint = simultaneous(between, family=family, seed=seed)
     place = int(np.flatnonzero((pairs == sorted((worst, best))).all(axis=1))[0])
     return bool(joint.low[place] > 0 if worst < best else joint.high[place] < 0)
 
