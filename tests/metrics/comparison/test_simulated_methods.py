@@ -27,11 +27,11 @@ from metrics.comparison.verdict import (
     TRADE,
     WORSE,
     verdict,
-)  # fmt: skip
+)
 
 pytestmark = pytest.mark.slow
 
-REPETITIONS = 20
+REPETITIONS = 200
 PATIENTS, PREVALENCE, SEEDS, DRAWS = 3000, 0.4, 5, 500
 GROUPS, SHARES = ("A", "B", "C"), (0.45, 0.35, 0.2)
 AUC = Endpoint("auc", "higher")
@@ -213,7 +213,7 @@ def test_membership_of_the_front_is_right_where_it_is_claimed(studies: list[Stud
 
 
 def test_erm_with_other_seeds_is_not_declared_different() -> None:
-    pairs, repetitions = 20, 40
+    pairs, repetitions = 20, 20
     names = {f"{side}{i}": ERM for i in range(pairs) for side in ("a", "b")}
     alone, corrected = [], []
     for number in range(repetitions):
