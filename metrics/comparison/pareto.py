@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+TIE = 1e-9
+"""Gains that differ by less are equal: rounding must not decide who dominates."""
+
 
 @dataclass(frozen=True)
 class Front:
@@ -20,11 +23,11 @@ class Front:
 def dominance(gains: np.ndarray) -> np.ndarray:
     """Whether j dominates k `(methods, methods, ...)`: nowhere less, and somewhere more.
 
-    `gains` is `(methods, aims, ...)`, higher better on every aim; NaN dominates nothing and is
-    dominated by nothing.
+    `gains` is `(methods, aims, ...)`, higher better on every aim; gains within 1e-9 of each other
+    are equal. NaN dominates nothing and is dominated by nothing.
     """
     ours, theirs = gains[:, None], gains[None]
-    found: np.ndarray = np.all(ours >= theirs, axis=2) & np.any(ours > theirs, axis=2)
+    found: np.ndarray = np.all(ours >= theirs - TIE, axis=2) & np.any(ours > theirs + TIE, axis=2)
     return found
 
 
