@@ -6,6 +6,8 @@ import numpy as np
 
 DRAWS = 2000
 """Replicates of everything that is compared on the leaderboard."""
+ROUNDING = 1e-12
+"""Share of the largest variance below which a variance is rounding."""
 
 
 def linear_replicates(slopes: np.ndarray, *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
@@ -20,8 +22,10 @@ def linear_replicates(slopes: np.ndarray, *, draws: int = DRAWS, seed: int = 0) 
     multipliers for maxima).
     """
     values, vectors = np.linalg.eigh(slopes @ slopes.T)
+    # Rounding around 0 would tear apart numbers that are equal.
+    values = np.where(values > ROUNDING * values.max(), values, 0.0)
     # The symmetric root does not depend on the signs that a solver gives its vectors.
-    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    root = (vectors * np.sqrt(values)) @ vectors.T
     normal = np.random.default_rng([seed, 0x51AE]).standard_normal((len(slopes), draws))
     found: np.ndarray = root @ normal
     return found

@@ -41,11 +41,9 @@ def stored(output: Path, method: str, seed: int, *, predictions: bool = True) ->
     group = rng.integers(0, len(GROUPS), patients)
     y = (rng.random(patients) < 0.45).astype(np.float32)
     hard = rng.normal(0, 1, patients)
-    own = np.random.default_rng([seed, len(method)]).normal(0, 0.05, patients)
-    logit = np.array(APART[method])[group] * y + hard + (0 if method == "same" else own)
-    if method == "same":  # the very outputs of ERM
-        noise = np.random.default_rng([seed, len("erm")]).normal(0, 0.05, patients)
-        logit = logit + noise
+    named = len("erm" if method == "same" else method)  # "same" has the very outputs of ERM
+    own = np.random.default_rng([seed, named]).normal(0, 0.02, patients)
+    logit = np.array(APART[method])[group] * y + hard + own
     columns: dict[str, Any] = {
         "image": [f"i{i}" for i in range(patients)],
         "patient": [f"p{i:04d}" for i in range(patients)],

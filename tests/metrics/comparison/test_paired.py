@@ -9,10 +9,12 @@ from metrics.comparison.paired import Endpoint, Replicates, difference, minus
 
 
 def method(
-    name: str, values: list[float], replicates: list[list[float]], **kept: object
+    name: str,
+    values: list[float],
+    replicates: list[list[float]],
+    seeds: tuple[int, ...] | None = None,
 ) -> Replicates:
-    seeds = kept.get("seeds", tuple(range(len(values))))
-    assert isinstance(seeds, tuple)
+    seeds = tuple(range(len(values))) if seeds is None else seeds
     return Replicates(name, seeds, np.array(values), np.array(replicates))
 
 
