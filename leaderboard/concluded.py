@@ -27,7 +27,7 @@ def concluded_table(section: Section) -> Table:
             title = "macro AUC" if measure.metric == "auc" else f"FNR, {pair(measure.group)}"
             columns.append(Column(title, "Minus ERM's, after Holm's correction"))
             for row, entrant in zip(rows, entrants, strict=True):
-                row.append(_against(entrant, measure))
+                row.append(_against(entrant, measure, section.labels[0]))
     for attribute in section.attributes:
         if any(attribute in entrant.conclusion.verdicts for entrant in entrants):
             columns.append(Column(attribute, "Groups' AUC beside ERM's"))
@@ -45,13 +45,13 @@ def concluded_table(section: Section) -> Table:
     return Table(CAPTION, head, tuple(Row(tuple(row)) for row in rows))
 
 
-def _against(entrant: Entrant, measure: Measure) -> Cell:
+def _against(entrant: Entrant, measure: Measure, labels: str) -> Cell:
     concluded = entrant.conclusion
     if not entrant.reference:
         return Cell("reference")
     if measure not in concluded.answers:
         return Cell("n/a", ("(no ERM run with its seeds and patients)",))
-    apart = next(d for (m, _), d in entrant.differences.items() if m == measure)
+    apart = entrant.differences[measure, labels]
     word, adjusted = concluded.answers[measure], concluded.adjusted[measure]
     if math.isnan(adjusted):
         return Cell(word, ("(no interval)",))
