@@ -9,9 +9,11 @@ from itertools import combinations
 
 import numpy as np
 
-from leaderboard.aggregate import Estimate, Z, half_width
+from leaderboard.aggregate import Estimate
 from leaderboard.collect import REFERENCE, Run, Store, fields_of
 from leaderboard.influence import StoredPredictions, read
+from metrics.comparison.power import detectable
+from metrics.comparison.spread import freedom, half_width, p_value
 from metrics.score import ALL, MACRO
 from metrics.slopes import Moved
 
@@ -23,11 +25,26 @@ MOST_LEFT_OUT = 3
 
 @dataclass(frozen=True)
 class Measure:
-    """What is compared: the macro AUC, or the macro contrast `pair` "B - A" of an attribute."""
+    """What is compared: the macro AUC, of everybody or a group, or the macro contrast "B - A"."""
 
     metric: str
     attribute: str = ""
-    pair: str = ALL
+    group: str = ALL
+
+
+@dataclass(frozen=True)
+class Apart(Estimate):
+    """A difference to ERM: with its two-sided p-value, taken alone, and what it could have found.
+
+    `patient_variance` and `seed_variance` are the parts of the variance of `value`, the second
+    divided by the number of pairs; NaN where not known. `detectable` is the smallest true
+    difference that would have been found with a chance of 80 %.
+    """
+
+    p: float
+    patient_variance: float
+    seed_variance: float
+    detectable: float
 
 
 @dataclass(frozen=True)
@@ -57,14 +74,21 @@ class Group:
 def reference_of(group: Group, groups: Sequence[Group]) -> Group | None:
     """The ERM that a method is compared with, or None where there is none or it is the one.
 
-    It has seen images of the same size. Of several it is the one with the fewest fields of its own,
-    then the one that shares the most fields with the method. ERM with other fields is itself
-    compared with the ERM that lacks some of them.
+    It has seen images of the same size. Of several it is the one with the most fields at the value
+    that they have in the method, such as its number of epochs, then the one with the fewest fields
+    of its own. ERM with other fields is itself compared with the ERM that lacks some of them.
     """
     found = [g for g in groups if g.method == REFERENCE and g.image_size == group.image_size]
     if group.method == REFERENCE:
         found = [g for g in found if g.fields < group.fields]
-    found.sort(key=lambda g: (len(g.fields - group.fields), -len(g.fields & group.fields)))
+    ours = group.runs[0].method_fields
+
+    def fit(reference: Group) -> tuple[int, int]:
+        theirs = reference.runs[0].method_fields
+        alike = sum(ours[name] == value for name, value in theirs.items() if name in ours)
+        return -alike, len(reference.fields - group.fields)
+
+    found.sort(key=fit)
     return found[0] if found else None
 
 
@@ -88,7 +112,7 @@ class Comparison:
 
     def difference(
         self, group: Group, reference: Group, measure: Measure, labels: str
-    ) -> Estimate | None:
+    ) -> Apart | None:
         """The method's number minus the reference's, as a mean over pairs of runs.
 
         A pair has one seed and one set of test patients. The interval covers the choice of test
@@ -117,12 +141,14 @@ class Comparison:
         seeds = float(differences.var(ddof=1)) / len(every) if len(every) > 1 else 0.0
         covered = [] if math.isnan(patients) else [f"patients ({'' if paired else 'un'}paired)"]
         covered += ["seeds"] if len(every) > 1 else []
-        half = math.nan
+        value, half, p, least = float(differences.mean()), math.nan, math.nan, math.nan
         if covered:
-            known = 0.0 if math.isnan(patients) else patients
-            half = float(half_width(np.array(known), np.array(seeds), np.array(len(every))))
-        value = float(differences.mean())
-        return Estimate(
+            parts = (np.array(0.0 if math.isnan(patients) else patients), np.array(seeds))
+            runs = np.array(len(every))
+            half = float(half_width(*parts, runs))
+            p = float(p_value(np.array(value), *parts, runs))
+            least = float(detectable(np.sqrt(sum(parts)), freedom(*parts, runs)))
+        return Apart(
             value=value,
             low=max(value - half, -2.0) if covered else math.nan,
             high=min(value + half, 2.0) if covered else math.nan,
@@ -134,7 +160,27 @@ class Comparison:
             positives=0.0,
             negatives=0.0,
             note=f"minus {reference.name}, seed by seed",
+            p=p,
+            patient_variance=patients,
+            seed_variance=seeds if len(every) > 1 else math.nan,
+            detectable=least,
         )
+
+    def findings(self, run: Run, measure: Measure, labels: str) -> tuple[str, ...] | None:
+        """The findings whose mean is the stored number; None where it is not stored or unclear."""
+        values = self._values(run.key, measure, labels)
+        return _averaged(values) if MACRO in values else None
+
+    def moved(self, run: Run, measure: Measure, labels: str) -> Moved | None:
+        """A run's number and how patients move it; None where the stored files do not tell."""
+        return self._moves(run.key, measure, labels, self.findings(run, measure, labels))
+
+    def same_patients(self, run: Run, other: Run) -> bool:
+        """Whether both runs store predictions of the same patients."""
+        tested = [self._test(r.key) for r in (run, other)]
+        if tested[0] is None or tested[1] is None:
+            return False
+        return np.array_equal(tested[0].patients[0], tested[1].patients[0])
 
     def _pair(self, run: Run, other: Run, measure: Measure, labels: str) -> _Pair | None:
         sides = [self._values(r.key, measure, labels) for r in (run, other)]
@@ -146,17 +192,17 @@ class Comparison:
             return None
         moved = [self._moves(r.key, measure, labels, averaged[0]) for r in (run, other)]
         slopes = None
-        if moved[0] is not None and moved[1] is not None and self._same_patients(run, other):
+        if moved[0] is not None and moved[1] is not None and self.same_patients(run, other):
             slopes = moved[0].slopes - moved[1].slopes
         return _Pair(value - base, slopes, spread + base_spread)
 
     def _values(self, key: str, measure: Measure, labels: str) -> Mapping[str, tuple[float, float]]:
         """Stored values with their patient variances, by finding; a reversed pair is turned."""
         place = (key, measure.metric, measure.attribute, labels)
-        found = self._stored.get((*place, measure.pair))
-        if found is not None:
-            return found
-        turned = self._stored.get((*place, " - ".join(reversed(measure.pair.split(" - ", 1)))), {})
+        found = self._stored.get((*place, measure.group))
+        if found is not None or measure.metric == "auc":
+            return found or {}
+        turned = self._stored.get((*place, " - ".join(reversed(measure.group.split(" - ", 1)))), {})
         return {finding: (-value, spread) for finding, (value, spread) in turned.items()}
 
     def _moves(
@@ -176,10 +222,10 @@ class Comparison:
             return None
         try:
             if measure.metric == "auc":
-                moved = tested.auc(findings, labels)
+                moved = tested.auc(findings, labels, measure.attribute, measure.group)
             else:
                 moved = tested.contrast(
-                    measure.metric, findings, measure.attribute, measure.pair, labels
+                    measure.metric, findings, measure.attribute, measure.group, labels
                 )
         except KeyError:  # predictions of an older layout
             return None
@@ -192,25 +238,16 @@ class Comparison:
             self._tested[key] = None if directory is None else read(directory)
         return self._tested[key]
 
-    def _same_patients(self, run: Run, other: Run) -> bool:
-        tested = [self._test(r.key) for r in (run, other)]
-        if tested[0] is None or tested[1] is None:
-            return False
-        return np.array_equal(tested[0].patients[0], tested[1].patients[0])
-
 
 def _stored(store: Store) -> dict[tuple[str, str, str, str, str], dict[str, tuple[float, float]]]:
     """Value and patient variance by finding of every defined score that can be compared."""
     scores = store.scores
-    overall = (scores["metric"] == "auc") & (scores["group"] == ALL) & (scores["attribute"] == "")
-    chosen = scores[
-        (overall | scores["metric"].str.endswith("_contrast")) & scores["value"].notna()
-    ]
+    compared = (scores["metric"] == "auc") | scores["metric"].str.endswith("_contrast")
+    chosen = scores[compared & scores["value"].notna()]
     found: dict[tuple[str, str, str, str, str], dict[str, tuple[float, float]]] = {}
-    columns = ["key", "metric", "attribute", "labels", "group", "finding", "value", "low", "high"]
-    for *place, finding, value, low, high in chosen[columns].itertuples(index=False, name=None):
-        spread = ((high - low) / (2 * Z)) ** 2
-        found.setdefault(tuple(place), {})[finding] = (value, spread)
+    columns = ["key", "metric", "attribute", "labels", "group", "finding", "value", "se"]
+    for *place, finding, value, error in chosen[columns].itertuples(index=False, name=None):
+        found.setdefault(tuple(place), {})[finding] = (value, error**2)
     return found
 
 

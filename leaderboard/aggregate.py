@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 
 from leaderboard.collect import SCORE_KEY
+from metrics.comparison.spread import half_width
 
 SETTING = ("kind", "dataset", "data_variant", "folds", "operating_point")
 """Columns that must be equal for two numbers to be comparable."""
 METHOD = ("method", "method_variant")
-Z = 1.959964
-"""Half width of a 95 % normal interval in standard deviations."""
 SHARES = ("auc", "fpr", "fnr", "eer", "rank1", "_gap")
 """Endings of metrics that lie in [0, 1]; a difference of two shares ends in `_contrast`."""
 
@@ -46,12 +45,11 @@ def aggregate(scores: pd.DataFrame) -> pd.DataFrame:
 
     Over S runs on T distinct sets of test patients the variance of the mean is
     mean(patient variance) / T + seed variance / S: more seeds on the same patients do not make the
-    patients more. A run's patient variance is that of the normal law whose 95 % interval is as wide
-    as its bootstrap interval. The interval is wider than a normal one as far as its variance rests
-    on few seeds (`half_width`). Where every run draws its own patients, the variance between runs
-    holds the patients a second time, so the interval is then too wide rather than too narrow.
-    With one run the bootstrap interval itself is kept. An undefined value is never averaged in: the
-    mean is over the defined runs, `undefined` counts the others, and `note` says why.
+    patients more. A run's patient variance is the square of the score's standard error. The
+    interval is wider than a normal one as far as its variance rests on few seeds
+    (`metrics.comparison.spread`). Where every run draws its own patients, the variance between runs
+    holds the patients a second time, so it is then too wide rather than too narrow. With one run the bootstrap interval itself is kept. An undefined value is never averaged
+    in: the mean is over the defined runs, `undefined` counts the others, and `note` says why.
 
     `scores` is the table of `collect`.
     """
@@ -59,7 +57,7 @@ def aggregate(scores: pd.DataFrame) -> pd.DataFrame:
     scores = scores.drop_duplicates(["key", *SCORE_KEY])
     defined = scores["value"].notna()
     scores = scores.assign(
-        patient_variance=(((scores["high"] - scores["low"]) / (2 * Z)) ** 2).where(defined),
+        patient_variance=(scores["se"] ** 2).where(defined),
         test_digest=scores["test_digest"].where(defined),
     )
     table = scores.groupby(names, sort=False, dropna=False).agg(
@@ -88,25 +86,6 @@ def estimates(table: pd.DataFrame) -> Mapping[tuple[str, ...], Estimate]:
     keys = table[list(SCORE_KEY)].itertuples(index=False, name=None)
     values = table[columns].itertuples(index=False, name=None)
     return {tuple(key): Estimate(*row) for key, row in zip(keys, values, strict=True)}
-
-
-def half_width(patients: np.ndarray, seeds: np.ndarray, runs: np.ndarray) -> np.ndarray:
-    """Half a 95 % interval of a mean with these variances, `seeds` estimated from `runs` runs.
-
-    A variance from three runs is itself a guess: a normal interval on it alone would cover some
-    82 %. The factor is Student's t with (patients + seeds)^2 / (seeds^2 / (runs - 1)) degrees of
-    freedom: 4.30 where three seeds are all there is, 1.96 where the many patients dominate.
-
-    Source: Satterthwaite, Biometrics Bulletin 1946;2:110-114.
-    """
-    from scipy.special import stdtrit
-
-    total = patients + seeds
-    with np.errstate(divide="ignore", invalid="ignore"):
-        freedom = np.maximum(runs - 1, 1) * (total / seeds) ** 2
-    factor = np.where(seeds > 0, stdtrit(np.minimum(freedom, 1e9), 0.975), Z)
-    half: np.ndarray = np.where(total > 0, factor, 0.0) * np.sqrt(total)
-    return half
 
 
 def _with_interval(table: pd.DataFrame) -> pd.DataFrame:

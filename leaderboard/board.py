@@ -9,11 +9,14 @@ from itertools import groupby
 
 import pandas as pd
 
-from leaderboard.against import Comparison, Group, Measure, reference_of
+from leaderboard.against import Apart, Comparison, Group, Measure, reference_of
 from leaderboard.aggregate import METHOD, SETTING, Estimate, aggregate, estimates
-from leaderboard.collect import REFERENCE, SCORE_KEY, Run, Store, by_number, fields_of, tidy
+from leaderboard.collect import REFERENCE, Run, Store, by_number, fields_of, tidy
+from leaderboard.conclusions import Candidate, Conclusion, conclude
 from metrics.score import ALL, MACRO
 
+REID = "image_reid_auc"
+"""Re-identification by released images, the worst attacker's."""
 FIRST_ATTRIBUTE = "race"
 """The attribute whose contrast the overview picture shows where the data set records it."""
 MOST_DEFAULTS = 2
@@ -45,7 +48,9 @@ class Entrant:
     shared: tuple[str, ...] = ()
     defaults: tuple[str, ...] = ()
     reference: str = ""
-    differences: Mapping[tuple[Measure, str], Estimate] = field(default_factory=dict)
+    differences: Mapping[tuple[Measure, str], Apart] = field(default_factory=dict)
+    conclusion: Conclusion = field(default_factory=Conclusion)
+    """What follows from its numbers, against the headline labels."""
 
     @property
     def shown(self) -> str:
@@ -215,8 +220,11 @@ def _section(
             entrant = replace(entrant, reference=other.name, differences=found)
         entrants.append(entrant)
         parts += [] if part is None else [part]
-    entrants.sort(key=lambda e: (e.method != REFERENCE, e.method, by_number(e.shown), e.shown))
     table = pd.concat(parts) if parts else pd.DataFrame(columns=["metric", "labels"])
+    labels = ("true", "recorded") if (table["labels"] == "true").any() else ("recorded",)
+    cells = _named(table, "auc", "attribute", "group")
+    entrants = _concluded(entrants, groups, comparison, labels[0], contrasts, cells)
+    entrants.sort(key=lambda e: (e.method != REFERENCE, e.method, by_number(e.shown), e.shown))
     first = runs[0]
     return Section(
         kind=first.kind,
@@ -225,10 +233,10 @@ def _section(
         folds=first.folds,
         operating_point=first.operating_point,
         terms=first.terms,
-        labels=("true", "recorded") if (table["labels"] == "true").any() else ("recorded",),
+        labels=labels,
         findings=_findings(table),
         contrasts=contrasts,
-        groups=_named(table, "auc", "attribute", "group"),
+        groups=cells,
         pairs=tuple(
             Contrast(*pair) for pair in _named(table, "fnr_contrast", "attribute", "group")
         ),
@@ -237,25 +245,34 @@ def _section(
     )
 
 
-def differences(found: Iterable[Section]) -> pd.DataFrame:
-    """The differences to ERM as rows of the table of `aggregate`, their metric `auc_minus_erm`."""
-    rows = [
-        {
-            **{name: getattr(section, name) for name in SETTING},
-            "method": entrant.method,
-            "method_variant": entrant.variant,
-            "metric": f"{measure.metric}_minus_{REFERENCE}",
-            "finding": MACRO,
-            "attribute": measure.attribute,
-            "group": measure.pair,
-            "labels": labels,
-            **vars(estimate),
-        }
-        for section in found
-        for entrant in section.entrants
-        for (measure, labels), estimate in entrant.differences.items()
-    ]
-    return pd.DataFrame(rows, columns=[*SETTING, *METHOD, *SCORE_KEY, *Estimate.__annotations__])
+def _concluded(
+    entrants: Sequence[Entrant],
+    groups: Sequence[Group],
+    comparison: Comparison,
+    labels: str,
+    contrasts: Sequence[Contrast],
+    cells: Sequence[tuple[str, ...]],
+) -> list[Entrant]:
+    """The entrants with what can be concluded of each; `groups` are their runs, in their order."""
+    found = conclude(
+        [
+            Candidate(
+                group=group,
+                reference=reference_of(group, groups),
+                differences={m: d for (m, of), d in one.differences.items() if of == labels},
+                privacy=one.get(REID, "recorded") or one.get(REID, "true"),
+            )
+            for one, group in zip(entrants, groups, strict=True)
+        ],
+        comparison,
+        labels=labels,
+        attributes={
+            a: [group for held, group in cells if held == a]
+            for a in _distinct(contrast.attribute for contrast in contrasts)
+        },
+        contrast=next(iter(_measures(contrasts)[1:]), None),
+    )
+    return [replace(one, conclusion=c) for one, c in zip(entrants, found, strict=True)]
 
 
 def _measures(contrasts: Sequence[Contrast]) -> tuple[Measure, ...]:
@@ -265,7 +282,7 @@ def _measures(contrasts: Sequence[Contrast]) -> tuple[Measure, ...]:
 
 def _differences(
     comparison: Comparison, group: Group, reference: Group, measures: Iterable[Measure]
-) -> dict[tuple[Measure, str], Estimate]:
+) -> dict[tuple[Measure, str], Apart]:
     found = {
         (measure, labels): comparison.difference(group, reference, measure, labels)
         for measure in measures

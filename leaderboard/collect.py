@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from metrics.comparison.spread import Z
 from metrics.score import Score
 from registry import ROOT, unknown
 
@@ -260,6 +261,8 @@ def _typed(name: str, annotation: str, value: Any) -> Any:
 
 
 def _scores(table: pd.DataFrame) -> pd.DataFrame:
+    if "se" not in table:  # runs of an older suite
+        table = table.assign(se=np.nan)
     missing = [c for c in SCORE_COLUMNS if c not in table]
     if missing:
         raise ValueError(f"scores.parquet must have the columns {', '.join(missing)}")
@@ -268,6 +271,8 @@ def _scores(table: pd.DataFrame) -> pd.DataFrame:
     table[text] = table[text].astype("object").fillna("").astype(str)
     numbers = [c for c in SCORE_COLUMNS if c not in text]
     table[numbers] = table[numbers].astype(float)
+    # Where no error is stored the interval is of the value alone, and tells it.
+    table["se"] = table["se"].fillna((table["high"] - table["low"]) / (2 * Z))
     twice = table[table.duplicated(list(SCORE_KEY))]
     if len(twice):
         named = ", ".join(str(twice.iloc[0][c]) for c in SCORE_KEY)

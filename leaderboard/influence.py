@@ -20,6 +20,8 @@ PREDICTIONS = "predictions.parquet"
 LABELS = {"recorded": "y:", "true": "true:"}
 """Column prefix of each label set in the stored predictions."""
 LOGIT, DECISION = "logit:", "decision:"
+OUTSIDE = -1
+"""Part of an image that does not count."""
 RATES = {"fnr_contrast": (1.0, 0.0), "fpr_contrast": (0.0, 1.0)}
 """Of each contrast: the class whose images are counted, and the decision that is an error."""
 
@@ -36,9 +38,16 @@ class StoredPredictions:
         names, codes = np.unique(self.frame["patient"].to_numpy(dtype=str), return_inverse=True)
         return names, codes.astype(np.int64)
 
-    def auc(self, findings: Sequence[str], labels: str) -> Moved:
-        """The mean AUC over findings; pairs of images of one part of a k-fold run count."""
+    def auc(
+        self, findings: Sequence[str], labels: str, attribute: str = "", group: str = ""
+    ) -> Moved:
+        """The mean AUC over findings, of everybody or of a group of an attribute.
+
+        Pairs of images of one part of a k-fold run count.
+        """
         part = self.frame["part"].to_numpy(np.int64)
+        if attribute:
+            part = np.where(self.frame[attribute].astype(str).to_numpy() == group, part, OUTSIDE)
         return _mean([self._auc(finding, labels, part) for finding in findings])
 
     def contrast(
@@ -57,7 +66,7 @@ class StoredPredictions:
         truth = self.frame[LABELS[labels] + finding].to_numpy(np.float64)
         logits = self.frame[LOGIT + finding].to_numpy(np.float64)
         names, codes = self.patients
-        known = np.isfinite(truth)
+        known = np.isfinite(truth) & (part != OUTSIDE)
         return rank_images(logits[known], truth[known], codes[known], len(names), part[known]).auc()
 
     def _rate(self, metric: str, finding: str, labels: str, member: np.ndarray) -> Moved:

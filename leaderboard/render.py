@@ -16,8 +16,10 @@ from markupsafe import Markup, escape
 
 from leaderboard import figures
 from leaderboard.aggregate import aggregate
-from leaderboard.board import Entrant, Section, differences, sections
+from leaderboard.board import Entrant, Section, sections
 from leaderboard.collect import Run, Store, tidy
+from leaderboard.compared import compared
+from leaderboard.concluded import concluded_table
 from leaderboard.numbers import count
 from leaderboard.tables import (
     LABELS,
@@ -72,6 +74,7 @@ class View:
     accuracy: Table
     contrasts: Table
     privacy: Table
+    concluded: Table
     tradeoff: Picture | None
     forest: Picture | None
     details: tuple[Detail, ...]
@@ -148,10 +151,10 @@ def build(store: Store, table: pd.DataFrame, experiment: str | None = None) -> P
 
 
 def table_csv(page: Page, table: pd.DataFrame) -> str:
-    """All estimates, then all differences to ERM as CSV, one row each, not rounded."""
+    """All estimates, then all comparisons of methods as CSV, one row each, not rounded."""
     text: str = table.to_csv(index=False, lineterminator="\n")
-    compared = differences(view.section for view in page.views)[list(table.columns)]
-    return text + compared.to_csv(index=False, header=False, lineterminator="\n")
+    rows = compared(view.section for view in page.views)[list(table.columns)]
+    return text + rows.to_csv(index=False, header=False, lineterminator="\n")
 
 
 def html(page: Page) -> str:
@@ -221,6 +224,7 @@ def _view(section: Section) -> View:
         accuracy=accuracy,
         contrasts=contrasts,
         privacy=privacy,
+        concluded=concluded_table(section),
         tradeoff=_picture(
             f"{name}-tradeoff",
             tradeoff(section),

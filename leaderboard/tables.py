@@ -10,7 +10,7 @@ from functools import cache
 
 from leaderboard.against import Measure as Compared
 from leaderboard.aggregate import Estimate
-from leaderboard.board import Contrast, Entrant, Section
+from leaderboard.board import REID, Contrast, Entrant, Section
 from leaderboard.numbers import count, decimal, duration, interval, pair, undefined
 from registry import METRICS
 
@@ -21,8 +21,8 @@ BETTER = {
     "one": "→1← closer to one is better",
 }
 LABELS = {"true": "true labels", "recorded": "recorded labels"}
-REID, EMBEDDING_REID = "image_reid_auc", "embedding_reid_auc"
-"""Re-identification by released images (the worst attacker's), and by the model's features."""
+EMBEDDING_REID = "embedding_reid_auc"
+"""Re-identification by the model's features."""
 ATTACKERS = (
     ("static_reid_auc", "static, on originals"),
     ("retrained_reid_auc", "retrained, on released"),
@@ -189,7 +189,7 @@ def privacy_table(section: Section) -> Table:
     ]
     if columns:
         columns.insert(0, (Column("released images"), _kind_of_release))
-    rows = [Row((_named(e), *(measure(e) for _, measure in columns))) for e in section.entrants]
+    rows = [Row((named(e), *(measure(e) for _, measure in columns))) for e in section.entrants]
     heads = (Column("method"), *(column for column, _ in columns))
     return Table("Privacy", heads, tuple(rows))
 
@@ -269,7 +269,7 @@ def _table(
     for entrant in section.entrants:
         for line, labels in enumerate(section.labels):
             span = len(section.labels)
-            cells: list[Cell | None] = [replace(_named(entrant), span=span) if line == 0 else None]
+            cells: list[Cell | None] = [replace(named(entrant), span=span) if line == 0 else None]
             cells += [Cell(labels)] if several else []
             cells += [measure(entrant, labels) for _, measure in measures]
             for _, single in once:
@@ -279,7 +279,8 @@ def _table(
     return Table(caption, columns, tuple(rows))
 
 
-def _named(entrant: Entrant) -> Cell:
+def named(entrant: Entrant) -> Cell:
+    """The cell that names a row."""
     return Cell(entrant.method, (entrant.shown,) if entrant.shown else ())
 
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from leaderboard.aggregate import Estimate
-from leaderboard.board import Entrant, Section
+from leaderboard.board import REID, Entrant, Section
 from leaderboard.collect import REFERENCE
 from leaderboard.drawing import FAINT, GRID, INK, style, svg, title
 from leaderboard.numbers import pair
-from leaderboard.tables import EPSILON, LABELS, REID, endless, unlabelled
+from leaderboard.tables import EPSILON, LABELS, endless, unlabelled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = ["registry", "options", "backbones", "datasets", "metrics", "methods", "tracking",
           "runs", "runner", "benchmarks"]  # fmt: skip
 LEADERBOARD_MAY = {"registry", "metrics.score", "metrics.slopes"}
-"""The stored results, the record they are rows of, and how their patients move a number."""
+"""Stored results, the record they are rows of, how patients move a number; beside them `PURE`."""
+PURE = "metrics.comparison"
+"""Functions of arrays, which import nothing else of the suite."""
 ONLY_IN = {
     "mlflow": {"tracking", "leaderboard"},
     "fairlearn": {"metrics", "methods", "benchmarks"},
@@ -56,10 +59,19 @@ def test_imports_point_downward(path: Path) -> None:
     ours = {name for name, _ in imports(path) if name in {*LAYERS, "leaderboard"}} - {part}
     if part == "leaderboard":
         modules = {name for name, _ in imports(path, whole=True) if name.split(".")[0] in ours}
-        assert modules <= LEADERBOARD_MAY
+        assert {m for m in modules if not m.startswith(f"{PURE}.")} <= LEADERBOARD_MAY
         return
     below = set(LAYERS[: LAYERS.index(part)])
     assert ours <= below, f"{path.name} imports upward: {ours - below}"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / PURE.replace(".", "/")).glob("*.py")), ids=lambda p: p.stem
+)
+def test_comparisons_are_functions_of_arrays(path: Path) -> None:
+    for name, _ in imports(path, whole=True):
+        known = name.split(".")[0] in {*sys.stdlib_module_names, "numpy", "scipy"}
+        assert known or name.startswith(f"{PURE}."), f"{path.name} imports {name}"
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda p: str(p.relative_to(ROOT)))

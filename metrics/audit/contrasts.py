@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from metrics.bootstrap import LEVEL
+from metrics.comparison.holm import holm
 from metrics.score import MACRO
 
 NORMAL = NormalDist()
@@ -20,8 +21,8 @@ DIFFERS, INCONCLUSIVE, UNDEFINED, ECHO = "differs", "inconclusive", "n/a", "echo
 def contrasts(scores: pd.DataFrame, groups: dict[str, tuple[str, ...]]) -> pd.DataFrame:
     """Rows of scores that are contrasts of two groups, with Holm's p-value and a verdict.
 
-    New columns: `headline` (averaged over findings, or of the only one), `se` (standard error),
-    `holm` (adjusted p-value), `detectable` (size that would be found with 80 % chance), `verdict`.
+    New columns: `headline` (averaged over findings, or of the only one), `holm` (adjusted p-value),
+    `detectable` (size that would be found with 80 % chance), `verdict`.
     Headline contrasts are one family, those of single findings another, per set of labels: Holm's
     adjustment runs over all metrics, attributes, pairs and findings of a family. A contrast that
     repeats another, as that of TPR repeats that of FNR with the sign turned, is an "echo" and is
@@ -36,7 +37,6 @@ def contrasts(scores: pd.DataFrame, groups: dict[str, tuple[str, ...]]) -> pd.Da
     found["headline"] = (found["finding"] == MACRO) != single
     if single:
         found = found[found["headline"]].copy()
-    found["se"] = errors(found)
     defined = np.isfinite(found["value"])
     echo = defined & _repeats(found[defined]).reindex(found.index, fill_value=False)
     tested = defined & ~echo & (found["se"] > 0)
@@ -64,21 +64,6 @@ def sides(group: str, known: tuple[str, ...]) -> tuple[str, str]:
     words = group.split(" - ")
     splits = [(" - ".join(words[:i]), " - ".join(words[i:])) for i in range(1, len(words))]
     return next((s for s in splits if s[0] in known and s[1] in known), splits[0])
-
-
-def errors(found: pd.DataFrame) -> pd.Series:
-    """Standard errors: as stored, or else a quarter of the interval's width, nearly."""
-    width = (found["high"] - found["low"]) / (2 * NORMAL.inv_cdf(1 - (1 - LEVEL) / 2))
-    return found["se"].fillna(width) if "se" in found else width
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's adjusted p-values `(m,)`: none below alpha unless all smaller ones are too."""
-    order = np.argsort(p, kind="stable")
-    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(steps, 1)
-    return adjusted
 
 
 def _keys(scores: pd.DataFrame) -> zip[tuple[str, str]]:

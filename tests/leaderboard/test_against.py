@@ -41,10 +41,11 @@ def auc(value: float, spread: float = 0.02, **score: Any) -> Score:
     return Score("auc", value, low=value - half, high=value + half, **score)
 
 
-def group(method: str, variant: str = "", image_size: int = 64) -> Group:
+def group(method: str, variant: str = "", image_size: int = 64, **defaults: float) -> Group:
     from leaderboard.collect import _run
 
-    fields = {"image_size": image_size}
+    chosen = {name: float(value) for name, value in (t.split("=") for t in variant.split())}
+    fields = {"image_size": image_size, "lr": 0.002, "epochs": 8, **defaults, **chosen}
     return Group(method, variant, (_run(run_json(PHANTOM, method, method_fields=fields)),))
 
 
@@ -59,6 +60,12 @@ def test_the_reference_shares_the_most_fields() -> None:
     groups = [plain, fast, group("a"), group("b", "lr=0.01 ratio=2.0"), group("c", "lr=0.02")]
     found = [reference_of(one, groups) for one in groups]
     assert found == [None, plain, plain, fast, plain]
+
+
+def test_a_method_that_trains_longer_is_compared_with_an_erm_trained_as_long() -> None:
+    plain, longer = group("erm"), group("erm", "epochs=16")
+    groups = [plain, longer, group("a", epochs=16), group("b", epochs=60)]
+    assert [reference_of(one, groups) for one in groups[2:]] == [longer, plain]
 
 
 def test_a_tuned_erm_is_the_reference_where_there_is_no_other() -> None:

@@ -9,7 +9,7 @@ import pytest
 from synthetic_store import NOBODY, PHANTOM, SMALL, run_json, write_card, write_run
 
 from leaderboard.aggregate import Estimate
-from leaderboard.board import Section, sections
+from leaderboard.board import REID, Section, sections
 from leaderboard.collect import Store, read_store
 from leaderboard.tables import (
     ATTACKERS,
@@ -17,7 +17,6 @@ from leaderboard.tables import (
     EMBEDDING_REID,
     EPSILON,
     EPSILON_BOUND,
-    REID,
     Cell,
     Table,
     better,

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.stats import norm
 
-from metrics.audit.contrasts import contrasts, holm, is_pair, sides
+from metrics.audit.contrasts import contrasts, is_pair, sides
 
 GROUPS = {"sex": ("F", "M"), "race": ("A", "B", "C")}
 
@@ -23,12 +23,6 @@ def rows(*given: tuple[str, str, str, float, float]) -> pd.DataFrame:
         low=frame["value"] - 1.959964 * frame["se"],
         high=frame["value"] + 1.959964 * frame["se"],
     )
-
-
-def test_holm_by_hand() -> None:
-    # 4 x 0.01, 3 x 0.02 = 0.06, 2 x 0.04 = 0.08, and 0.03 x 1 is raised to what stands before it.
-    assert holm(np.array([0.01, 0.04, 0.02, 0.05])) == pytest.approx([0.04, 0.08, 0.06, 0.08])
-    assert holm(np.array([0.9, 0.8])) == pytest.approx([1, 1])
 
 
 def test_averages_and_single_findings_are_families_of_their_own() -> None:
@@ -81,11 +75,6 @@ def test_a_detectable_contrast_is_found_with_eighty_percent_chance() -> None:
     # Three tests: Bonferroni's bound of the first step of Holm.
     power = norm.sf(norm.isf(0.05 / 6) - size / 0.04)
     assert power == pytest.approx(0.8, abs=1e-3)
-
-
-def test_without_a_stored_error_the_width_of_the_interval_gives_it() -> None:
-    given = rows(("fnr_contrast", "Edema", "M - F", 0.1, 0.04)).drop(columns="se")
-    assert contrasts(given, GROUPS)["se"].iloc[0] == pytest.approx(0.04)
 
 
 def test_a_contrast_that_never_varied_is_inconclusive() -> None:
