@@ -48,8 +48,9 @@ def aggregate(scores: pd.DataFrame) -> pd.DataFrame:
     patients more. A run's patient variance is the square of the score's standard error. The
     interval is wider than a normal one as far as its variance rests on few seeds
     (`metrics.comparison.spread`). Where every run draws its own patients, the variance between runs
-    holds the patients a second time, so it is then too wide rather than too narrow. With one run the bootstrap interval itself is kept. An undefined value is never averaged
-    in: the mean is over the defined runs, `undefined` counts the others, and `note` says why.
+    holds the patients a second time, so it is then too wide rather than too narrow. With one run
+    the bootstrap interval itself is kept. An undefined value is never averaged in: the mean is over
+    the defined runs, `undefined` counts the others, and `note` says why.
 
     `scores` is the table of `collect`.
     """
