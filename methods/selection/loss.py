@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+
 from methods.selection.base import Candidate, Value
 from registry import SELECTION
 
@@ -20,4 +24,6 @@ def loss(candidate: Candidate) -> Value:
     from methods.objective import masked_cross_entropy
 
     logits, labels = candidate.val.logits(), candidate.val.labels()
-    return Value(masked_cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels)).item())
+    if np.isnan(labels).all():
+        return Value(math.nan, "no validation label is known")
+    return Value(masked_cross_entropy(torch.tensor(logits), torch.tensor(labels)).item())

@@ -60,12 +60,14 @@ def _enough(inside: np.ndarray, patients: np.ndarray, half: np.ndarray) -> bool:
     return min(counts) >= SMALLEST_GROUP
 
 
-def _probed(features: np.ndarray, known: np.ndarray, test: np.ndarray, groups: list[str]) -> float:
-    """Mean AUC over groups on the rows `test` `(n,)` of probes that are fitted to the others."""
-    scores = group_log_odds(features[~test], known[~test], groups, features[test])
+def _probed(
+    features: np.ndarray, known: np.ndarray, held_out: np.ndarray, groups: list[str]
+) -> float:
+    """Mean AUC over groups on the rows `held_out` `(n,)` of probes fitted to the others."""
+    scores = group_log_odds(features[~held_out], known[~held_out], groups, features[held_out])
     once = np.ones((len(scores), 1), np.uint8)
     aucs = [
-        auroc(scores[:, j], (known[test] == g).astype(np.float32), once)[0]
+        auroc(scores[:, j], (known[held_out] == g).astype(np.float32), once)[0]
         for j, g in enumerate(groups)
     ]
     return float(np.mean(aucs))

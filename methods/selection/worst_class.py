@@ -18,8 +18,8 @@ def worst_class(candidate: Candidate) -> Value:
     V = min_f AUC_f over the macro findings f with 30 positive and 30 negative patients.
 
     Source: Yang et al., Change is Hard: A Closer Look at Subpopulation Shift, ICML 2023
-    (worst-class accuracy as a rule that needs no group labels). Differs from it: findings are not exclusive, so
-    the AUC of a finding stands for the accuracy of a class.
+    (worst-class accuracy as a rule that needs no group labels). Differs from it: findings are not
+    exclusive, so the AUC of a finding stands for the accuracy of a class.
     """
     aucs = [
         score.value
