@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -85,6 +86,10 @@ class _Judge:
         """Loss, macro AUC and the strategy's value of the network as it is trained."""
         ctx = self._ctx
         logits = forward(trained, self._rows, ctx.device)
+        validated = _validated(logits, self._rows, ctx.task)
+        if not np.isfinite(logits).all():
+            # An epoch to forget, and no reason to lose those before and after it.
+            return replace(validated, value=math.nan, reason="the logits are not finite")
         candidate = Candidate(
             ValidationPredictions.of(as_predictions(self._val, ctx.task, logits)),
             ctx.task.macro_findings,
@@ -93,7 +98,6 @@ class _Judge:
             features=lambda: forward(self._net, self._rows, ctx.device, embed=True),
         )
         measured, reason = self.strategy.measure(candidate)
-        validated = _validated(logits, self._rows, ctx.task)
         return replace(validated, value=measured.value, reason=reason)
 
 

@@ -20,7 +20,7 @@ from methods.base import Batch, Kit
 from methods.loader import start_epoch
 from methods.selection.order import Measured, Order
 
-FALLS_BACK = "the macro AUC chooses, or the loss where there is none"
+FALLS_BACK = "the macro AUC decides, or the loss where there is none"
 """What becomes of a choice whose strategy has no value."""
 WARM_UP = 0.1
 """Share of all steps over which the learning rate rises linearly."""
@@ -86,13 +86,18 @@ class Validated:
 class History:
     """One row per finished epoch, and the weights of the epochs that may still be chosen.
 
-    `undefined` says why the strategy of selection had no value, empty where it had.
+    `undefined` says why the strategy of selection first had no value; empty where it always had.
     """
 
     order: Order = field(default_factory=Order)
     rows: list[dict[str, float]] = field(default_factory=list)
     states: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     undefined: str = ""
+
+    @property
+    def without_value(self) -> int:
+        """How many epochs the strategy of selection had no value of."""
+        return sum(math.isnan(row["selection"]) for row in self.rows)
 
     @property
     def best_epoch(self) -> int:
@@ -160,7 +165,10 @@ def train(
         validated = validate(kit.net)
         if validated.reason and not history.undefined:
             history.undefined = validated.reason
-            log.warning("no value to choose the epoch by (%s); %s", validated.reason, FALLS_BACK)
+            log.warning(
+                "epoch %d has no value to be chosen by (%s); %s",
+                epoch + 1, validated.reason, FALLS_BACK,
+            )  # fmt: skip
         row = {
             "epoch": epoch,
             "train_loss": torch.stack(losses).mean().item(),

@@ -209,7 +209,8 @@ class _Run:
             name = plan.method.selection
             where = f"part {part + 1}: " if parts > 1 else ""
             self.warnings.append(
-                f"{where}no epoch could be chosen by {name} ({history.undefined}): {FALLS_BACK}"
+                f"{where}{history.without_value} of {len(history.rows)} epochs have no value of "
+                f"{name} ({history.undefined}): {FALLS_BACK}"
             )
         return predictor, pd.DataFrame(history.rows)
 

@@ -62,8 +62,8 @@ def tag(place: Path, run_id: str, name: str) -> Any:
 def test_a_choice_that_fell_back_is_a_warning_of_the_run(place: Path) -> None:
     record = execute(prepared(place, "worst_group"), quiet_logger())
     (warning,) = record.warnings
-    assert warning.startswith("no epoch could be chosen by worst_group (no attribute has two")
-    assert warning.endswith("the macro AUC chooses, or the loss where there is none")
+    assert warning.startswith("2 of 2 epochs have no value of worst_group (no attribute has two")
+    assert warning.endswith("the macro AUC decides, or the loss where there is none")
     assert record.oracle == "" and tag(place, record.mlflow_run_id, "oracle") is None
 
 

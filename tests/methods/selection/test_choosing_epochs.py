@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from methods.base import Context
 from methods.dpsgd import DpSgd
 from methods.erm import Erm
 from methods.fit import fit
-from methods.predictor import Predictor
+from methods.predictor import Predictor, forward
 from methods.selection.base import Candidate, Value
 from methods.train import History
 from registry import SELECTION, UnknownName
@@ -104,12 +105,26 @@ def test_what_cannot_be_measured_is_said_and_the_auc_chooses(
     few = replace(folds, val=folds.val.where(np.arange(len(folds.val)) < 40))
     with caplog.at_level(logging.WARNING, "test.undefined"):
         _, history = trained(few, alone, selection="worst_group")
-    said = [r.message for r in caplog.records if "no value to choose" in r.message]
-    assert len(said) == 1 and "the macro AUC chooses" in said[0]
+    said = [r.message for r in caplog.records if "no value to be chosen by" in r.message]
+    assert len(said) == 1 and "the macro AUC decides" in said[0]
     assert "no attribute has two groups" in history.undefined
     assert all(np.isnan(r["selection"]) for r in history.rows)
     aucs = [r["val_auc"] for r in history.rows]
     assert history.best_epoch == int(np.argmax(aucs))
+
+
+def test_an_epoch_whose_logits_are_not_finite_is_not_chosen(
+    folds: Folds, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn = iter(range(99))
+
+    def broken_first(*args: Any, **kwargs: Any) -> np.ndarray:
+        return forward(*args, **kwargs) * (np.inf if next(turn) == 0 else 1)
+
+    monkeypatch.setattr("methods.fit.forward", broken_first)
+    _, history = trained(folds, ctx)
+    assert history.without_value == 1 and history.undefined == "the logits are not finite"
+    assert history.best_epoch in (1, 2)
 
 
 def test_the_reason_survives_a_kill(folds: Folds, ctx: Context) -> None:
