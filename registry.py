@@ -194,6 +194,7 @@ METHODS: Registry[Any] = Registry("method", "methods")
 DATASETS: Registry[Any] = Registry("data set", "datasets")
 METRICS: Registry[Any] = Registry("metric", "metrics")
 ANONYMISERS: Registry[Any] = Registry("anonymiser", "methods/anonymisers")
+SELECTION: Registry[Any] = Registry("selection strategy", "methods/selection")
 SUITES: Registry[Any] = Registry("suite", "benchmarks/suites")
 
 
@@ -208,7 +209,7 @@ def load_plugins(paths: Iterable[str]) -> None:
         path = Path(text).resolve()
         if not path.is_file():
             raise FileNotFoundError(f"--plugin must name a Python file, but {text!r} is not a file")
-        for registry in (METHODS, DATASETS, METRICS, ANONYMISERS, SUITES):
+        for registry in (METHODS, DATASETS, METRICS, ANONYMISERS, SELECTION, SUITES):
             try:
                 registry.add_plugin(path)
             except Exception as error:

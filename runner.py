@@ -20,11 +20,24 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import options  # noqa: E402
 from methods import STAGES  # noqa: E402
-from registry import DATASETS, METHODS, METRICS, Registry, UnknownName, load_plugins  # noqa: E402
+from registry import (  # noqa: E402
+    DATASETS,
+    METHODS,
+    METRICS,
+    SELECTION,
+    Registry,
+    UnknownName,
+    load_plugins,
+)
 from runs.plan import Plan, Request, resolve  # noqa: E402
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
-LISTS: dict[str, Registry[Any]] = {"methods": METHODS, "datasets": DATASETS, "metrics": METRICS}
+LISTS: dict[str, Registry[Any]] = {
+    "methods": METHODS,
+    "datasets": DATASETS,
+    "metrics": METRICS,
+    "selection": SELECTION,
+}
 
 EXAMPLES = """\
 examples:

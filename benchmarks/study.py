@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import options
+from registry import SELECTION, unknown
 from runner import (
     DONE,
     FAILED,
@@ -46,6 +47,7 @@ class Asked:
     objectives: tuple[str, ...]
     trials: int
     final_seeds: int
+    select: str = ""
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -81,6 +83,8 @@ class Asked:
             words += ["--plugin", plugin]
         if self.final_seeds != 3:
             words += ["--final-seeds", str(self.final_seeds)]
+        if self.select:
+            words += ["--select", self.select]
         return shlex.join(words)
 
 
@@ -103,6 +107,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--final-seeds", metavar="N", default="3", help="runs of each chosen trial (3)"
     )
+    what.add_argument(
+        "--select", metavar="STRATEGY", default="",
+        help="run again the one trial that a strategy of selection chooses, see runner.py --list "
+        "selection (at most three by the front of the objectives)",
+    )  # fmt: skip
     for flag, said in (("--set", "fix a field of the method"), ("--data", "set a data field")):
         what.add_argument(
             flag, action="append", metavar="FIELD=VALUE", default=[], help=f"{said} (repeatable)"
@@ -177,7 +186,7 @@ def requested(given: argparse.Namespace) -> Asked:
         output=given.output,
         plugins=tuple(given.plugin),
     )
-    return Asked(request, _names(given.objectives), **numbers)
+    return Asked(request, _names(given.objectives), **numbers, select=given.select)
 
 
 def prepare(asked: Asked, data: Data) -> tuple[Study, ...]:
@@ -189,6 +198,7 @@ def prepare(asked: Asked, data: Data) -> tuple[Study, ...]:
     from runs.study import Study
 
     plan = resolve(asked.request)
+    _check_strategies(asked.select, plan)
     settle(plan.threads)
     several = [asked] if asked.request.method == REFERENCE else [asked.of_reference(), asked]
     drafts = [_draft(one) for one in several]
@@ -197,7 +207,21 @@ def prepare(asked: Asked, data: Data) -> tuple[Study, ...]:
             f"a study needs a tunable field to search, but all of {asked.request.method!r} are "
             "fixed by --set, or it has none; leave one free, or run it with runner.py"
         )
-    return tuple(Study(data.prepared(d.plan), d.fixed, d.space, d.goals) for d in drafts)
+    return tuple(
+        Study(data.prepared(d.plan), d.fixed, d.space, d.goals, asked.select) for d in drafts
+    )
+
+
+def _check_strategies(select: str, plan: Plan) -> None:
+    if select and select not in SELECTION.names():
+        raise unknown("selection strategy", select, SELECTION.names())
+    for flag, name in (("--select", select), ("--set selection", plan.method.selection)):
+        # What it chose would be tested by ordinary runs, which do not know how they were chosen.
+        if name and SELECTION.entries()[name].facts.get("oracle"):
+            raise ValueError(
+                f"{flag} must choose by what a study can know, but {name!r} is an oracle; choose "
+                "another, or use it in a single run"
+            )
 
 
 class Data:

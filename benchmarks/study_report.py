@@ -183,6 +183,10 @@ def _how(report: Report) -> Iterator[str]:
     yield f"  {plan.seed}, so they differ by fields alone."
     yield "- Sampler: TPE, multivariate, seeded by the study's seed and the number of the trial, so"
     yield "  a study that was cut off proposes what an uninterrupted one does."
+    if study.select:
+        yield f"- Chosen is the best trial by the strategy {study.select}, as an epoch is chosen"
+        yield "  (`python runner.py --list selection`). The front is shown, and chose nothing."
+        return
     yield "- Chosen are at most three trials that no other betters in every objective: the knee"
     yield "  (nearest to the best of all, each objective scaled over the front; of three or more),"
     yield "  then the best of each objective in their order."
@@ -281,6 +285,7 @@ def _table(found: Found) -> pd.DataFrame:
     """Every trial that ended by itself, one row each, failed ones with their note."""
     chosen = {c.trial.number: c.why for c in found.chosen}
     on_front = {t.number for t in found.front}
+    strategies = dict.fromkeys(n for t in found.complete for n in (*t.selection, *t.undefined))
     rows: list[dict[str, Any]] = []
     for trial in found.trials:
         row: dict[str, Any] = {"method": found.study.name, "trial": trial.number}
@@ -288,6 +293,7 @@ def _table(found: Found) -> pd.DataFrame:
         for column, goal in enumerate(found.study.goals):
             for bound, held in (("", trial.values), ("/low", trial.low), ("/high", trial.high)):
                 row[f"val:{goal.name}{bound}"] = held[column] if held else math.nan
+        row |= {f"select:{n}": trial.selection.get(n, math.nan) for n in strategies}
         row["front"] = trial.number in on_front
         row["chosen"] = chosen.get(trial.number, "")
         row["seconds"], row["note"] = trial.seconds, trial.note

@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     print(
         f"{written.runs} finished runs in {written.entrants} rows; "
-        f"{written.unfinished} failed or running, {written.left_out} left out"
+        f"{written.unfinished} not compared, {written.left_out} left out"
     )
     if not written.runs:
         print(f"no finished runs yet; make a first one: {FIRST_RUN}")

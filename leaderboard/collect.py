@@ -41,7 +41,8 @@ class Run:
 
     `method_variant` and `data_variant` are the non-default fields as text; fields that only draw
     other people from the same population (such as a cohort) are not part of `data_variant`.
-    `seconds` holds `train` and `total`; `primary_contrasts` maps an attribute to "B - A".
+    `seconds` holds `train` and `total`; `primary_contrasts` maps an attribute to "B - A". `oracle`
+    says what was chosen with knowledge that nobody has.
     """
 
     key: str
@@ -73,6 +74,12 @@ class Run:
     tracking_uri: str
     command: str
     source_digest: str = ""
+    oracle: str = ""
+
+    @property
+    def comparable(self) -> bool:
+        """Whether it has results that stand for its method: finished, and chosen by no oracle."""
+        return self.status == "FINISHED" and not self.oracle
 
     @property
     def train_seconds(self) -> float:
@@ -109,12 +116,12 @@ class Store:
     @property
     def finished(self) -> tuple[Run, ...]:
         """The runs that may be compared."""
-        return tuple(run for run in self.runs if run.status == "FINISHED")
+        return tuple(run for run in self.runs if run.comparable)
 
     @property
     def unfinished(self) -> tuple[Run, ...]:
-        """Failed and running runs: listed, never compared."""
-        return tuple(run for run in self.runs if run.status != "FINISHED")
+        """Failed and running runs, and what an oracle chose: listed, never compared."""
+        return tuple(run for run in self.runs if not run.comparable)
 
 
 def fields_of(variant: str) -> tuple[str, ...]:

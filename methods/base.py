@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from datasets.split import Folds, Split
 from metrics.operating_points import parse_operating_point
-from registry import unknown
+from registry import SELECTION, unknown
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
     from methods.objective import Objective
-    from metrics.predictions import Predictions
     from metrics.thresholds import Rule
+    from metrics.validation import ValidationPredictions
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,9 @@ class Method:
     epochs: int = tunable(8, low=4, high=16)
     batch_size: int = tunable(32, choices=(16, 32, 64, 128))
     patience: int = 4
-    """Epochs without a better validation macro AUC before training stops."""
+    """Epochs without a better one by `selection` before training stops."""
+    selection: str = "macro_auc"
+    """How the epoch is chosen on validation patients; see --list selection."""
     operating_point: str = "specificity:0.80"
     """Thresholds on validation: specificity:X, sensitivity:X, youden, balanced or f1."""
 
@@ -149,6 +151,8 @@ class Method:
             raise unknown("backbone", self.backbone, known)
         if self.weights and not Path(self.weights).is_file():
             raise ValueError(f"weights must be a local file, but {self.weights!r} does not exist")
+        if self.selection not in (strategies := SELECTION.names()):
+            raise unknown("selection strategy", self.selection, strategies)
         parse_operating_point(self.operating_point)
         if self.augmentation not in ("none", "light"):
             raise ValueError(f"augmentation must be none or light, but got {self.augmentation!r}")
@@ -202,7 +206,7 @@ class Method:
         """5. Wrap network, optimiser and loader together."""
         return kit
 
-    def decide(self, val: Predictions) -> Rule:
+    def decide(self, val: ValidationPredictions) -> Rule:
         """6. Thresholds, fitted on validation patients only."""
         from metrics.thresholds import fit_rule
 

@@ -22,8 +22,8 @@ from methods.disentangle import (
 )
 from methods.objective import Objective, masked_cross_entropy
 from methods.train import ImageClassifier
-from metrics.predictions import Predictions
 from metrics.thresholds import Rule, fit_rule
+from metrics.validation import ValidationPredictions
 from registry import METHODS
 
 ADVERSARIES = ("reversal", "published", "none")
@@ -196,7 +196,7 @@ class Fairread(Method):
         """Cross-entropy with what takes the attributes out."""
         return Disentangling(self, Attributes.of(task, self.attributes))
 
-    def decide(self, val: Predictions) -> Rule:
+    def decide(self, val: ValidationPredictions) -> Rule:
         """Thresholds per finding and subgroup."""
         return fit_rule(val, self.operating_point, self._of_thresholds(val.attributes))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +14,13 @@ from safetensors.torch import load_file
 from torch import nn
 
 from datasets.split import Folds, Split
-from methods.base import Context, Kit, Method
+from methods.base import Context, Kit, Method, Task
 from methods.loader import Rows, training_loader
 from methods.objective import masked_cross_entropy
-from methods.predictor import Predictor, forward, seen
+from methods.predictor import Predictor, as_predictions, forward, seen
+from methods.selection.base import Candidate, Strategy, macro_auc
 from methods.train import History, Schedule, Validated, train
-from metrics.auroc import auroc
+from metrics.validation import ValidationPredictions
 
 FEW_STEPS = 300
 """Updates below which a network that starts from scratch has hardly left its initial weights."""
@@ -54,7 +56,7 @@ def fit(
     if stored_weights:
         net.load_state_dict(load_file(stored_weights))
     if train_rows:
-        val_rows = Rows(seen(method, folds.val, ctx), ctx.task, method.image_size)
+        judge = _Judge(method, net, folds.val, ctx)
         kit = _kit(method, net, train_rows, ctx)
         schedule = Schedule(
             epochs=method.epochs,
@@ -64,11 +66,39 @@ def fit(
             augmentation=method.augmentation,
             checkpoint=ctx.workdir / "checkpoint.pt",
             on_epoch=on_epoch,
+            order=judge.strategy.order,
         )
         _warn_if_short(method, len(kit.loader), ctx)
-        history = train(kit, lambda n: validate(n, val_rows, ctx), schedule, ctx.log)
+        history = train(kit, judge, schedule, ctx.log)
     undecided = Predictor(method, net, None, ctx)
-    return replace(undecided, rule=method.decide(undecided(folds.val))), history
+    return replace(undecided, rule=method.decide(undecided.on_validation(folds))), history
+
+
+class _Judge:
+    """What an epoch is worth by the method's strategy of selection, on validation patients."""
+
+    def __init__(self, method: Method, net: nn.Module, val: Split, ctx: Context) -> None:
+        self.strategy = Strategy.named(method.selection)
+        self._method, self._net, self._val, self._ctx = method, net, val, ctx
+        self._rows = Rows(seen(method, val, ctx), ctx.task, method.image_size)
+
+    def __call__(self, trained: nn.Module) -> Validated:
+        """Loss, macro AUC and the strategy's value of the network as it is trained."""
+        ctx = self._ctx
+        logits = forward(trained, self._rows, ctx.device)
+        validated = _validated(logits, self._rows, ctx.task)
+        if not np.isfinite(logits).all():
+            # An epoch to forget, and no reason to lose those before and after it.
+            return replace(validated, value=math.nan, reason="the logits are not finite")
+        candidate = Candidate(
+            ValidationPredictions.of(as_predictions(self._val, ctx.task, logits)),
+            ctx.task.macro_findings,
+            decide=self._method.decide,
+            # Of the network itself: what `harden` wraps around it need not embed.
+            features=lambda: forward(self._net, self._rows, ctx.device, embed=True),
+        )
+        measured, reason = self.strategy.measure(candidate)
+        return replace(validated, value=measured.value, reason=reason)
 
 
 def _warn_if_short(method: Method, steps: int, ctx: Context) -> None:
@@ -111,16 +141,13 @@ def _kit(method: Method, net: nn.Module, rows: Rows, ctx: Context) -> Kit:
 
 def validate(net: nn.Module, rows: Rows, ctx: Context) -> Validated:
     """Loss and macro AUC on validation patients, against recorded labels."""
-    logits = forward(net, rows, ctx.device)
+    return _validated(forward(net, rows, ctx.device), rows, ctx.task)
+
+
+def _validated(logits: np.ndarray, rows: Rows, task: Task) -> Validated:
     loss = masked_cross_entropy(torch.from_numpy(logits), rows.labels).item()
-    once = np.ones((len(logits), 1), np.uint8)
-    aucs = [
-        auroc(logits[:, j], rows.labels[:, j].numpy(), once)[0]
-        for j, finding in enumerate(ctx.task.findings)
-        if finding in ctx.task.macro_findings
-    ]
-    defined = [a for a in aucs if not np.isnan(a)]
-    return Validated(loss, float(np.mean(defined)) if defined else float("nan"))
+    auc = macro_auc(logits, rows.labels.numpy(), task.findings, task.macro_findings)
+    return Validated(loss, auc)
 
 
 def quiet_logger() -> logging.Logger:

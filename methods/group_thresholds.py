@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from methods.base import Method, Task
 from methods.cells import lacks
-from metrics.predictions import Predictions
 from metrics.thresholds import Rule, fit_rule
+from metrics.validation import ValidationPredictions
 from registry import METHODS
 
 
@@ -34,7 +34,7 @@ class GroupThresholds(Method):
         """A sentence if the named attribute is not part of the task."""
         return lacks(task.attributes, self.attribute, "attribute")
 
-    def decide(self, val: Predictions) -> Rule:
+    def decide(self, val: ValidationPredictions) -> Rule:
         """Thresholds per group and finding."""
         attribute = self.attribute or val.attributes[0]
         return fit_rule(val, self.operating_point, (attribute,))

@@ -12,11 +12,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from datasets.split import TRUE as SPLIT_TRUE
-from datasets.split import Split
+from datasets.split import Folds, Split
 from methods.base import Context, Method, Task
 from methods.loader import Rows, ordered_loader
 from metrics.predictions import LABEL, LOGIT, TRUE, Predictions
 from metrics.thresholds import Rule
+from metrics.validation import ValidationPredictions
 
 PREDICTION_BATCH = 256
 
@@ -35,6 +36,10 @@ class Predictor:
         logits = forward(self.net, self._rows(split), self.ctx.device)
         predictions = as_predictions(split, self.ctx.task, logits)
         return self.rule.apply(predictions) if self.rule else predictions
+
+    def on_validation(self, folds: Folds) -> ValidationPredictions:
+        """Predictions for the validation fold, which alone may fit thresholds and choose models."""
+        return ValidationPredictions.of(self(folds.val))
 
     def embed(self, split: Split) -> np.ndarray:
         """Penultimate features `(n, width)` float32 of every row."""

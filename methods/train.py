@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,10 @@ from backbones import Backbone, build
 from methods.augment import light
 from methods.base import Batch, Kit
 from methods.loader import start_epoch
+from methods.selection.order import Measured, Order
 
+FALLS_BACK = "the macro AUC decides, or the loss where there is none"
+"""What becomes of a choice whose strategy has no value."""
 WARM_UP = 0.1
 """Share of all steps over which the learning rate rises linearly."""
 
@@ -62,6 +65,8 @@ class Schedule:
     """Where the state is saved after each epoch and found again on resuming."""
     on_epoch: Callable[[dict[str, float]], None] | None = None
     """Told each finished epoch's row, after it is saved."""
+    order: Order = field(default_factory=Order)
+    """Which epoch is better; by default the higher macro AUC."""
 
 
 @dataclass(frozen=True)
@@ -71,34 +76,53 @@ class Validated:
     loss: float
     auc: float
     """Macro AUC over the findings of macro means; NaN where none is evaluable."""
+    value: float | None = None
+    """What the strategy of selection makes of it, NaN where undefined; None: the macro AUC."""
+    reason: str = ""
+    """Why that is undefined, if it is."""
 
 
 @dataclass
 class History:
-    """One row per finished epoch, and the best state so far."""
+    """One row per finished epoch, and the weights of the epochs that may still be chosen.
 
+    `undefined` says why the strategy of selection first had no value; empty where it always had.
+    """
+
+    order: Order = field(default_factory=Order)
     rows: list[dict[str, float]] = field(default_factory=list)
-    best_epoch: int = -1
-    best_quality: float = -math.inf
-    best_state: dict[str, Tensor] = field(default_factory=dict)
+    states: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    undefined: str = ""
+
+    @property
+    def without_value(self) -> int:
+        """How many epochs the strategy of selection had no value of."""
+        return sum(math.isnan(row["selection"]) for row in self.rows)
+
+    @property
+    def best_epoch(self) -> int:
+        """The chosen epoch; -1 before the first."""
+        return self.order.chosen(self._measured) if self.rows else -1
 
     def add(self, row: dict[str, float], net: nn.Module) -> None:
-        """Append an epoch; keep its weights if they are the best on validation.
+        """Append an epoch; keep its weights while they may be chosen, and drop those that cannot.
 
-        The macro AUC decides. Where validation holds no finding with both classes the loss does:
-        any AUC is above any negated loss.
+        Where the strategy has no value the macro AUC decides, and where validation holds no finding
+        with both classes, the loss.
         """
         self.rows.append(row)
-        undefined = math.isnan(row["val_auc"])
-        quality = -row["val_loss"] if undefined else row["val_auc"]
-        if quality > self.best_quality:
-            self.best_quality = quality
-            self.best_epoch = len(self.rows) - 1
-            self.best_state = {k: v.detach().cpu().clone() for k, v in net.state_dict().items()}
+        kept, epoch = self.order.contenders(self._measured), len(self.rows) - 1
+        self.states = {e: state for e, state in self.states.items() if e in kept}
+        if epoch in kept:
+            self.states[epoch] = {k: v.detach().cpu().clone() for k, v in net.state_dict().items()}
 
     def exhausted(self, patience: int) -> bool:
-        """Whether `patience` epochs have passed without a better one."""
-        return len(self.rows) - 1 - self.best_epoch >= patience
+        """Whether `patience` epochs have passed since the last that may still be chosen."""
+        return len(self.rows) - 1 - max(self.states, default=-1) >= patience
+
+    @property
+    def _measured(self) -> list[Measured]:
+        return [Measured(r["selection"], r["val_auc"], r["val_loss"]) for r in self.rows]
 
 
 def train(
@@ -119,7 +143,7 @@ def train(
     steps = len(kit.loader)
     for epoch in range(first, schedule.epochs):
         if history.exhausted(schedule.patience):
-            log.info("no better validation AUC for %d epochs; stopping", schedule.patience)
+            log.info("no better epoch for %d epochs; stopping", schedule.patience)
             break
         start_epoch(kit.loader, epoch)
         generator = torch.Generator().manual_seed(schedule.seed * 1_000_003 + epoch)
@@ -139,11 +163,18 @@ def train(
         _require_finite(losses, epoch, steps - 1)
         seconds = time.perf_counter() - started
         validated = validate(kit.net)
+        if validated.reason and not history.undefined:
+            history.undefined = validated.reason
+            log.warning(
+                "epoch %d has no value to be chosen by (%s); %s",
+                epoch + 1, validated.reason, FALLS_BACK,
+            )  # fmt: skip
         row = {
             "epoch": epoch,
             "train_loss": torch.stack(losses).mean().item(),
             "val_loss": validated.loss,
             "val_auc": validated.auc,
+            "selection": validated.auc if validated.value is None else validated.value,
             "seconds": cost() - spent,
             "images_per_second": images / seconds,
             **kit.objective.measured(),
@@ -162,7 +193,7 @@ def train(
         _save(kit, history, schedule)
         if schedule.on_epoch is not None:
             schedule.on_epoch(row)
-    kit.net.load_state_dict(history.best_state)
+    kit.net.load_state_dict(history.states[history.best_epoch])
     return history
 
 
@@ -220,7 +251,9 @@ def _save(kit: Kit, history: History, schedule: Schedule) -> None:
         "net": kit.net.state_dict(),
         "objective": kit.objective.state_dict(),
         "optimizer": kit.optimizer.state_dict(),
-        "history": asdict(history),
+        "rows": history.rows,
+        "states": history.states,
+        "undefined": history.undefined,
         "seed": schedule.seed,
         "torch_rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -232,7 +265,7 @@ def _save(kit: Kit, history: History, schedule: Schedule) -> None:
 
 def _resume(kit: Kit, schedule: Schedule, log: logging.Logger) -> tuple[History, int]:
     if schedule.checkpoint is None or not schedule.checkpoint.is_file():
-        return History(), 0
+        return History(schedule.order), 0
     state = torch.load(schedule.checkpoint, map_location="cpu", weights_only=True)
     kit.net.load_state_dict(state["net"])
     kit.objective.load_state_dict(state["objective"])
@@ -240,7 +273,7 @@ def _resume(kit: Kit, schedule: Schedule, log: logging.Logger) -> tuple[History,
     torch.set_rng_state(state["torch_rng"])
     if torch.cuda.is_available() and state["cuda_rng"]:
         torch.cuda.set_rng_state_all(state["cuda_rng"])
-    history = History(**state["history"])
+    history = History(schedule.order, state["rows"], state["states"], state["undefined"])
     if len(history.rows) < schedule.epochs:
         log.info(
             "continuing at epoch %d/%d from the saved state", len(history.rows) + 1, schedule.epochs

@@ -116,7 +116,8 @@ def logit_interval(
 
     low, high = percentile_interval(replicates)
     centre = logit(np.asarray(value, np.float64))
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # cells without a defined replicate
         spread = np.nanstd(logit(np.asarray(replicates, np.float64)), axis=-1, ddof=1)
     reach = t.ppf((1 + LEVEL) / 2, degrees) * spread
     usable = np.isfinite(centre) & np.isfinite(reach) & np.isfinite(low)

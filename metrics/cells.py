@@ -13,6 +13,7 @@ import numpy as np
 from metrics.bootstrap import PatientBootstrap
 from metrics.predictions import Predictions
 from metrics.score import ALL
+from metrics.validation import ValidationPredictions
 
 T = TypeVar("T")
 MINIMUM_PATIENTS = 30
@@ -44,7 +45,7 @@ class Cells:
     labels: str
     macro: np.ndarray
     bootstrap: PatientBootstrap
-    validation: tuple[Predictions, ...] = ()
+    validation: tuple[ValidationPredictions, ...] = ()
     _kept: dict[Callable[..., Any], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def once(self, compute: Callable[[Cells], T]) -> T:

@@ -52,7 +52,12 @@ class Compared:
         if np.isfinite(self.replicates).all(axis=0).mean() < 0.5:
             return "undefined in more than half of the replicates"
         still = [n for n, v in zip(self.names, np.diag(self.covariance), strict=True) if v < 1e-18]
-        return f"all replicates are alike in {', '.join(still)}: no noise to judge by" * bool(still)
+        if still:
+            return f"all replicates are alike in {', '.join(still)}: no noise to judge by"
+        if np.linalg.matrix_rank(self.covariance) < len(self.names):
+            drawn = self.replicates.shape[1]
+            return f"{drawn} replicates do not tell how {len(self.names)} groups vary together"
+        return ""
 
     def score(
         self,

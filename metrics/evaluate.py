@@ -11,7 +11,7 @@ from metrics.bootstrap import PatientBootstrap
 from metrics.cells import Cells
 from metrics.predictions import Predictions
 from metrics.score import Score
-from metrics.thresholds import VALIDATION
+from metrics.validation import ValidationPredictions
 from registry import METRICS, unknown
 
 CellMetric = Callable[[Cells], Iterable[Score]]
@@ -22,7 +22,7 @@ def evaluate(
     *,
     macro_findings: Sequence[str],
     bootstrap: PatientBootstrap | None = None,
-    val: Sequence[Predictions] = (),
+    val: Sequence[ValidationPredictions] = (),
 ) -> list[Score]:
     """Scores of every registered metric of cells, against recorded and, if there, true labels.
 
@@ -34,8 +34,8 @@ def evaluate(
 
     Raises:
         UnknownName: a macro finding is not predicted.
-        ValueError: the bootstrap is for another number of patients, `val` is of another fold or of
-            other findings, or a part of the test predictions has none.
+        ValueError: the bootstrap is for another number of patients, `val` is of other findings, or
+            a part of the test predictions has none.
     """
     for finding in macro_findings:
         if finding not in test.findings:
@@ -59,13 +59,8 @@ def evaluate(
     return scores
 
 
-def _check_validation(test: Predictions, val: Sequence[Predictions]) -> None:
+def _check_validation(test: Predictions, val: Sequence[ValidationPredictions]) -> None:
     for predictions in val:
-        if predictions.fold != VALIDATION:
-            raise ValueError(
-                f"thresholds must be fitted on fold {VALIDATION!r}, but `val` holds predictions of "
-                f"fold {predictions.fold!r}; pass those of validation patients"
-            )
         if predictions.findings != test.findings:
             raise ValueError(
                 f"validation and test must predict the same findings, but got "

@@ -118,7 +118,8 @@ def _guesses(
     scores = np.zeros((len(test), len(judged)))
     if judged:
         for number, (probe, features) in enumerate(zip(probes, embeddings, strict=True)):
-            scores[part == number] = _probed(probe, attribute, judged, features)
+            known = probe.split.frame[attribute].astype(str).to_numpy()
+            scores[part == number] = group_log_odds(probe.embeddings, known, judged, features)
     return Guesses(
         attribute=attribute,
         scores=scores,
@@ -142,16 +143,21 @@ def _enough(group: str, attribute: str, test: Predictions, probes: Sequence[Prob
     return True
 
 
-def _probed(probe: Probe, attribute: str, groups: list[str], features: np.ndarray) -> np.ndarray:
-    """Log-odds `(n, groups)` of each group against all others."""
+def group_log_odds(
+    learnt: np.ndarray, known: np.ndarray, groups: Sequence[str], features: np.ndarray
+) -> np.ndarray:
+    """Log-odds `(n, groups)` of each group against all others, of `features` `(n, width)`.
+
+    Each column is a logistic regression on standardised features, fitted to the features `learnt`
+    `(m, width)` of rows whose groups are `known` `(m,)`.
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    known = probe.split.frame[attribute].astype(str).to_numpy()
     columns = []
     for group in groups:
         fitted = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        fitted.fit(probe.embeddings.astype(np.float64), known == group)
+        fitted.fit(learnt.astype(np.float64), known == group)
         columns.append(fitted.decision_function(features.astype(np.float64)))
     return np.stack(columns, axis=1)

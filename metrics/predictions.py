@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -86,7 +87,7 @@ class Predictions:
         names, codes = np.unique(self.frame["patient"].to_numpy(dtype=str), return_inverse=True)
         return codes.astype(np.int64), len(names)
 
-    def with_decisions(self, decisions: np.ndarray) -> Predictions:
+    def with_decisions(self, decisions: np.ndarray) -> Self:
         """The same predictions with decisions `(n, findings)`."""
         columns = {DECISION + f: decisions[:, j] for j, f in enumerate(self.findings)}
         return replace(self, frame=self.frame.assign(**columns))

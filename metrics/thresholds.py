@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,10 @@ from metrics.cells import MINIMUM_PATIENTS
 from metrics.operating_points import Chooser, Images, parse_operating_point
 from metrics.predictions import Predictions
 from metrics.score import ALL
+from metrics.validation import VALIDATION, ValidationPredictions
 from registry import unknown
 
-VALIDATION = "val"
-"""The only fold that thresholds may be fitted on."""
+AnyPredictions = TypeVar("AnyPredictions", bound=Predictions)
 AND = " & "
 """Joins the names of several attributes, and of their groups, where a threshold is stored."""
 
@@ -62,7 +63,7 @@ class Rule:
     thresholds: tuple[Threshold, ...]
     attributes: tuple[str, ...] = ()
 
-    def apply(self, predictions: Predictions) -> Predictions:
+    def apply(self, predictions: AnyPredictions) -> AnyPredictions:
         """The predictions with decisions: 1 where logit >= threshold, NaN where there is none.
 
         Raises:
@@ -88,7 +89,9 @@ class Rule:
 
 
 def fit_rule(
-    val: Predictions, operating_point: str = "specificity:0.80", attributes: Sequence[str] = ()
+    val: ValidationPredictions,
+    operating_point: str = "specificity:0.80",
+    attributes: Sequence[str] = (),
 ) -> Rule:
     """Thresholds that reach an operating point on validation patients, against recorded labels.
 

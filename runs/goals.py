@@ -15,6 +15,7 @@ from metrics.bootstrap import PatientBootstrap
 from metrics.evaluate import evaluate
 from metrics.score import ALL, MACRO, Score
 from metrics.thresholds import fit_rule
+from metrics.validation import ValidationPredictions
 from registry import METRICS, unknown
 
 
@@ -93,7 +94,7 @@ def read_goals(
     if len(set(names)) < len(names):
         raise ValueError(f"--objectives must name each once, but got {','.join(names)}")
     logits = np.random.default_rng(0).normal(size=(len(val), len(task.findings)))
-    drawn = as_predictions(val, task, logits.astype(np.float32))
+    drawn = ValidationPredictions.of(as_predictions(val, task, logits.astype(np.float32)))
     decided = fit_rule(drawn, operating_point).apply(drawn)
     few = PatientBootstrap(len(val.patients), replicates=2)
     scores = evaluate(decided, macro_findings=task.macro_findings, bootstrap=few)

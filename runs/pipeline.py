@@ -17,6 +17,7 @@ from datasets.split import Folds
 from methods.base import Context
 from methods.fit import fit
 from methods.predictor import Predictor
+from methods.train import FALLS_BACK
 from metrics.bootstrap import PatientBootstrap
 from metrics.evaluate import evaluate
 from metrics.leakage import Probe, leakage_scores
@@ -90,6 +91,7 @@ class _Run:
         self.directory, self.store, self.log = directory, store, log
         self.pseudonyms = Pseudonyms(self.plan.output, self.plan.dataset.registered_name)
         self.contexts: list[Context] = []
+        self.warnings: list[str] = []
         self.run_id = ""
 
     def go(self) -> RunRecord:
@@ -110,6 +112,7 @@ class _Run:
                 finished=now(),
                 seconds=training | {"total": round(total, 2)},
                 parameters=parameters,
+                warnings=self.warnings,
             )
         except BaseException as error:
             self._fail(error)
@@ -161,7 +164,7 @@ class _Run:
         parameters = 0
         for part, folds in enumerate(self.prepared.folds):
             predictor, history = self._fit(part, folds)
-            vals.append(predictor(folds.val))
+            vals.append(predictor.on_validation(folds))
             tests.append(predictor(folds.test))
             thresholds.append(predictor.thresholds().assign(part=part))
             embeddings.append(predictor.embed(folds.test))
@@ -203,6 +206,13 @@ class _Run:
             stored_weights=stored,
             on_epoch=lambda row: self._tell_epoch(row, part),
         )
+        if history.undefined:
+            name = plan.method.selection
+            where = f"part {part + 1}: " if parts > 1 else ""
+            self.warnings.append(
+                f"{where}{history.without_value} of {len(history.rows)} epochs have no value of "
+                f"{name} ({history.undefined}): {FALLS_BACK}"
+            )
         return predictor, pd.DataFrame(history.rows)
 
     def _context(self, part: int, folds: Folds) -> Context:

@@ -14,6 +14,7 @@ import options
 from datasets.base import ChestXrayDataset
 from datasets.split import Folds
 from methods.base import Task
+from methods.selection.base import oracle_note
 from runs.plan import Plan
 from runs.preparation import Prepared
 from tracking.rundir import RunRecord
@@ -50,6 +51,7 @@ def first_record(prepared: Prepared) -> RunRecord:
         attributes_at_test=list(method.attributes_at_test(prepared.task)),
         released=method.released,
         operating_point=method.operating_point,
+        oracle=oracle_note(method.selection),
         command=plan.command(),
         tracking_uri=without_password(plan.tracking_uri),
         from_run=plan.from_run.path.name if plan.from_run else "",
@@ -63,6 +65,7 @@ def first_record(prepared: Prepared) -> RunRecord:
 def tags(prepared: Prepared) -> dict[str, str]:
     """What MLflow shows and filters by."""
     plan = prepared.plan
+    oracle = oracle_note(plan.method.selection)
     return {
         "mlflow.source.name": "runner.py",
         "mlflow.source.type": "LOCAL",
@@ -75,6 +78,7 @@ def tags(prepared: Prepared) -> dict[str, str]:
         "data_version": plan.dataset.version,
         "status": "RUNNING",
         "directory": str(prepared.directory.path.relative_to(plan.output)),
+        **({"oracle": oracle} if oracle else {}),
     }
 
 

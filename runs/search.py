@@ -125,14 +125,19 @@ class _Search:
         try:
             method = self.study.method(fields)
             run_id = self._begin_child(number, method, fields)
-            scores = run_trial(
+            judged = run_trial(
                 self.study.prepared,
                 method,
                 workdir=workdir,
                 log=self.log,
                 on_epoch=lambda row: self._log(self.store.epoch, run_id, row),
             )
-            trial = self._measured(number, fields, scores)
+            scores = judged.scores
+            trial = replace(
+                self._measured(number, fields, scores),
+                selection=judged.values,
+                undefined=judged.undefined,
+            )
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - fields that cannot work are a result too
@@ -192,6 +197,8 @@ class _Search:
             return
         for name in ("values", "low", "high", "remarks"):
             asked.set_user_attr(name, list(getattr(trial, name)))
+        for name in ("selection", "undefined"):
+            asked.set_user_attr(name, dict(getattr(trial, name)))
         costs = [g.cost(v) for g, v in zip(self.study.goals, trial.values, strict=True)]
         with _quiet():
             self.journal.tell(asked, values=costs)
@@ -332,6 +339,8 @@ def _told(journal: Journal) -> tuple[list[Trial], int]:
                 remarks=() if failed else tuple(held["remarks"]),
                 seconds=held.get("seconds", 0.0),
                 note=held.get("note", "") if failed else "",
+                selection={} if failed else held["selection"],
+                undefined={} if failed else held["undefined"],
             )
         )
     return told, len(ended) - len(told)

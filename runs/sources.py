@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from registry import DATASETS, METHODS, ROOT
+from registry import DATASETS, METHODS, ROOT, SELECTION
 from runs.plan import Plan
 
 WHOLE = ("backbones.py", "datasets", "metrics")
@@ -32,6 +32,8 @@ def sources(plan: Plan) -> list[Path]:
         for thing in (plan.method, plan.dataset)
         for c in type(thing).__mro__[:-1]
     }
+    # The strategy that chooses the epoch may lie outside the suite.
+    own.add(SELECTION.entries()[plan.method.selection].file)
     registered = {e.file for r in (METHODS, DATASETS) for e in r.entries().values()}
     reached = _reached([ROOT / START, *own])
     return sorted({f for f in (*shared, *reached) if f not in registered} | own)

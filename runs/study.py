@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,8 @@ from filelock import BaseFileLock, FileLock
 import options
 from methods.base import Method
 from methods.compose import method_class
+from methods.selection.base import Strategy
+from methods.selection.order import Measured
 from runs.goals import Goal
 from runs.preparation import Prepared
 
@@ -106,6 +108,9 @@ class Study:
     fixed: Mapping[str, Any]
     space: Mapping[str, Range]
     goals: tuple[Goal, ...]
+    select: str = ""
+    """The strategy of selection by which one trial is chosen; empty: by the front of the goals. No
+    part of the key, since every strategy has judged every trial."""
 
     @property
     def name(self) -> str:
@@ -146,7 +151,8 @@ class Study:
 class Trial:
     """One told trial. `values` are as measured on validation, one per goal, with the bounds of
     their 95 % patient intervals and what the score notes; all are empty where `note` says why the
-    trial failed."""
+    trial failed. `selection` is what each strategy of selection made of it, and `undefined` why the
+    others made nothing of it."""
 
     number: int
     fields: Mapping[str, Any]
@@ -156,6 +162,8 @@ class Trial:
     remarks: tuple[str, ...] = ()
     seconds: float = 0.0
     note: str = ""
+    selection: Mapping[str, float] = field(default_factory=dict)
+    undefined: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def failed(self) -> bool:
@@ -195,6 +203,8 @@ class Found:
     @property
     def chosen(self) -> tuple[Choice, ...]:
         """What is run again with new seeds."""
+        if self.study.select:
+            return choose_by(self.study.select, self.complete)
         return choose(self.complete, self.study.goals)
 
 
@@ -233,6 +243,31 @@ def choose(complete: Sequence[Trial], goals: Sequence[Goal]) -> tuple[Choice, ..
         Choice(complete[rows[row]], ", ".join(why for why, r in picks if r == row))
         for row in sorted(wanted)
     )
+
+
+def choose_by(name: str, complete: Sequence[Trial]) -> tuple[Choice, ...]:
+    """The one trial that a strategy of selection chooses, by the rule that chooses epochs.
+
+    Raises:
+        ValueError: no trial was judged by this strategy.
+    """
+    if not complete:
+        return ()
+    if not any(name in (*t.selection, *t.undefined) for t in complete):
+        raise ValueError(
+            f"--select must name a strategy that judged the trials, but {name!r} came later than "
+            "they did; give the study another --seed"
+        )
+    measured = [
+        Measured(*(t.selection.get(n, math.nan) for n in (name, "macro_auc", "loss")))
+        for t in complete
+    ]
+    trial = complete[Strategy.named(name).order.chosen(measured)]
+    if name in trial.selection:
+        return (Choice(trial, f"best by {name}"),)
+    why = trial.undefined.get(name, "it was not judged by it")
+    instead = "macro_auc" if "macro_auc" in trial.selection else "loss"
+    return (Choice(trial, f"best by {instead}, since {name} has no value: {why}"),)
 
 
 def _costs(trials: Sequence[Trial], goals: Sequence[Goal]) -> np.ndarray:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import replace
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,24 @@ from datasets.images import cache_dir
 from datasets.split import KEY_COLUMNS, Folds, Split
 from methods.base import Context, Method
 from methods.fit import fit
+from methods.selection.base import Candidate, Strategy, recorded
 from metrics.evaluate import evaluate
-from metrics.predictions import TRUE, Predictions
 from metrics.score import Score
+from registry import SELECTION
 from runs.preparation import Prepared
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A fitted method on validation patients.
+
+    `scores` are of every metric of cells, `values` of every strategy of selection that has one, and
+    `undefined` says why the other strategies have none.
+    """
+
+    scores: list[Score]
+    values: Mapping[str, float]
+    undefined: Mapping[str, str]
 
 
 def run_trial(
@@ -26,8 +41,8 @@ def run_trial(
     workdir: Path,
     log: logging.Logger,
     on_epoch: Callable[[dict[str, float]], None] | None = None,
-) -> list[Score]:
-    """Scores of every metric of cells on validation patients, against recorded labels.
+) -> Judged:
+    """What a method is worth on validation patients, against recorded labels.
 
     Nothing that is called from here can read a label of a test or audit patient: they are taken
     away first. A checkpoint in `workdir` is continued.
@@ -48,8 +63,29 @@ def run_trial(
         train=folds.train,
     )
     predictor, _ = fit(method, folds, ctx, on_epoch=on_epoch)
-    val = _against_recorded(predictor(folds.val))
-    return evaluate(val, macro_findings=prepared.task.macro_findings)
+    macro, val = prepared.task.macro_findings, recorded(predictor.on_validation(folds))
+    candidate = Candidate(
+        val, macro, decide=method.decide, features=lambda: predictor.embed(folds.val)
+    )
+    return Judged(evaluate(val, macro_findings=macro), *judged(candidate))
+
+
+def judged(candidate: Candidate) -> tuple[dict[str, float], dict[str, str]]:
+    """What every registered strategy makes of a candidate, and why others make nothing of it.
+
+    Oracles are not asked.
+    """
+    values, undefined = {}, {}
+    for name in SELECTION.names():
+        strategy = Strategy.named(name)
+        if strategy.oracle:
+            continue
+        measured, reason = strategy.measure(candidate)
+        if math.isnan(measured.value):
+            undefined[name] = reason
+        else:
+            values[name] = measured.value
+    return values, undefined
 
 
 def blind(folds: Folds) -> Folds:
@@ -61,9 +97,3 @@ def _unlabelled(split: Split) -> Split:
     # What is kept is named, since a table may hold more columns that tell the label.
     kept = split.frame[[*KEY_COLUMNS, *split.attributes]]
     return split.with_frame(kept.assign(**dict.fromkeys(split.findings, np.nan)))
-
-
-def _against_recorded(val: Predictions) -> Predictions:
-    """Without simulated true labels: nobody who tunes on real data has them."""
-    columns = [c for c in val.frame if not str(c).startswith(TRUE)]
-    return replace(val, frame=val.frame[columns])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import registry
-from registry import DATASETS, METHODS, METRICS, Registry, UnknownName
+from registry import DATASETS, METHODS, METRICS, SELECTION, Registry, UnknownName
 
 HEAVY = ("torch", "pandas", "mlflow", "sklearn", "matplotlib", "numpy")
 
@@ -46,7 +46,7 @@ def test_a_name_in_two_files_names_both(folder: Path) -> None:
         Registry("thing", "things").entries()
 
 
-@pytest.mark.parametrize("kind", [METHODS, DATASETS, METRICS], ids=lambda r: r.kind)
+@pytest.mark.parametrize("kind", [METHODS, DATASETS, METRICS, SELECTION], ids=lambda r: r.kind)
 def test_an_unknown_name_lists_what_there_is(kind: Registry[object]) -> None:
     near = kind.names()[0]
     with pytest.raises(UnknownName) as caught:
@@ -55,7 +55,7 @@ def test_an_unknown_name_lists_what_there_is(kind: Registry[object]) -> None:
     assert all(name in str(caught.value) for name in kind.names())
 
 
-@pytest.mark.parametrize("kind", [METHODS, DATASETS, METRICS], ids=lambda r: r.kind)
+@pytest.mark.parametrize("kind", [METHODS, DATASETS, METRICS, SELECTION], ids=lambda r: r.kind)
 def test_everything_registered_can_be_got_and_has_a_summary(kind: Registry[object]) -> None:
     for name, entry in kind.entries().items():
         assert kind.get(name) is not None
@@ -64,7 +64,7 @@ def test_everything_registered_can_be_got_and_has_a_summary(kind: Registry[objec
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["--list", "methods"], ["--list", "datasets"], ["--list", "metrics"]],
+    [["--help"], *(["--list", kind] for kind in ("methods", "datasets", "metrics", "selection"))],
     ids=" ".join,
 )
 def test_help_and_lists_import_nothing_heavy(arguments: list[str]) -> None:

@@ -61,6 +61,8 @@ class RunRecord:
     mlflow_run_id: str = ""
     logged: bool = False
     """Whether the tracking store holds the finished run."""
+    oracle: str = ""
+    """What an oracle chose, in words, such as the epoch; such a run is shown and never compared."""
     from_run: str = ""
     """Key of the run whose weights were scored; empty for a run that was trained."""
     error: str = ""

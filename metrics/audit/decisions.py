@@ -11,6 +11,7 @@ from metrics.audit.read import Material
 from metrics.operating_points import parse_operating_point
 from metrics.predictions import Predictions
 from metrics.thresholds import fit_rule
+from metrics.validation import ValidationPredictions
 from registry import unknown
 
 OPERATING_POINT = "specificity:0.80"
@@ -116,7 +117,7 @@ def _fitted(material: Material, validation: Predictions, operating_point: str) -
             f"share no scale, but the column 'part' of {material.name} names {parts} models; "
             "decide each part at its own threshold and give the columns decision_X"
         )
-    rule = fit_rule(validation, operating_point)
+    rule = fit_rule(ValidationPredictions.of(validation), operating_point)
     patients = validation.patient_codes()[1]
     limits = tuple(
         Limit(

@@ -16,7 +16,7 @@ from metrics.audit.scale import LOGIT, Scale, detect, to_logits
 from metrics.audit.source import SHOWN, Source, read
 from metrics.predictions import DECISION, LABEL, TRUE, Predictions
 from metrics.predictions import LOGIT as LOGIT_COLUMN
-from metrics.thresholds import VALIDATION
+from metrics.validation import VALIDATION
 
 TEST = "test"
 

@@ -12,6 +12,7 @@ import pytest
 from synthetic_store import PHANTOM, run_json, scores, write_run
 
 from leaderboard.collect import Store, collect, default_output, read_store
+from leaderboard.render import render
 from metrics.score import Score
 from registry import ROOT, UnknownName
 
@@ -169,3 +170,17 @@ def test_an_undefined_score_without_a_note_says_so(tmp_path: Path) -> None:
     table = pd.read_parquet(directory / "scores.parquet").assign(value=math.nan)
     table.to_parquet(directory / "scores.parquet")
     assert collect(tmp_path)["note"].tolist() == ["no reason recorded"]
+
+
+def test_what_an_oracle_chose_is_listed_with_its_reason_and_never_compared(tmp_path: Path) -> None:
+    told = "epoch chosen by an oracle (oracle)"
+    flagged = {"oracle": told, "method_variant": "selection=oracle"}
+    write_run(tmp_path, run_json(PHANTOM, "erm"), ONE)
+    write_run(tmp_path, run_json(PHANTOM, "erm", **flagged), ONE)
+    store = read_store(tmp_path)
+    assert [run.method_variant for run in store.finished] == [""]
+    assert set(collect(tmp_path)["method_variant"]) == {""}
+    written = render(store, tmp_path / "board")
+    for page in (written.page, written.markdown):
+        text = page.read_text()
+        assert text.rpartition("Runs not compared")[2].count(told) == 1

@@ -55,9 +55,10 @@ def test_the_best_epoch_by_validation_is_kept() -> None:
     net, history = nn.Linear(1, 1), History()
     for epoch, auc in enumerate((0.6, 0.8, 0.7, math.nan)):
         nn.init.constant_(net.weight, epoch)
-        history.add({"epoch": epoch, "val_auc": auc, "val_loss": 1.0}, net)
-    assert history.best_epoch == 1
-    assert history.best_state["weight"].item() == 1
+        row = {"epoch": epoch, "val_auc": auc, "val_loss": 1.0, "selection": auc}
+        history.add(row, net)
+    assert history.best_epoch == 1 and set(history.states) == {1}
+    assert history.states[1]["weight"].item() == 1
     assert not history.exhausted(3)
     assert history.exhausted(2)
 
@@ -65,7 +66,8 @@ def test_the_best_epoch_by_validation_is_kept() -> None:
 def test_without_an_auc_the_validation_loss_chooses() -> None:
     net, history = nn.Linear(1, 1), History()
     for epoch, loss in enumerate((0.7, 0.4, 0.5)):
-        history.add({"epoch": epoch, "val_auc": math.nan, "val_loss": loss}, net)
+        row = {"epoch": epoch, "val_auc": math.nan, "val_loss": loss, "selection": math.nan}
+        history.add(row, net)
     assert history.best_epoch == 1
 
 
@@ -157,7 +159,8 @@ def _fresh(ctx: Context, name: str) -> Path:
 def test_a_checkpoint_holds_all_that_resuming_needs(folds: Folds, ctx: Context) -> None:
     fit(replace(SMALL, epochs=1), folds, ctx)
     state = torch.load(ctx.workdir / "checkpoint.pt", weights_only=True)
-    assert {"net", "objective", "optimizer", "history", "seed", "torch_rng"} <= set(state)
+    held = {"net", "objective", "optimizer", "rows", "states", "undefined", "seed", "torch_rng"}
+    assert held <= set(state)
     assert not list(ctx.workdir.glob("*.partial"))
 
 

@@ -17,6 +17,7 @@ from metrics.predictions import Predictions, pool
 from metrics.score import Score
 from metrics.thresholds import fit_rule
 from metrics.transfer import OTHER_STREAM, TARGET, weighted_thresholds
+from metrics.validation import ValidationPredictions
 
 Make = Callable[..., Predictions]
 METRICS = {
@@ -29,7 +30,8 @@ def scored(
     test: Predictions, val: list[Predictions], replicates: int = 60
 ) -> dict[tuple[str, str, str], Score]:
     bootstrap = PatientBootstrap(test.patient_codes()[1], replicates)
-    scores = evaluate(test, macro_findings=test.findings, bootstrap=bootstrap, val=val)
+    checked = [ValidationPredictions.of(v) for v in val]
+    scores = evaluate(test, macro_findings=test.findings, bootstrap=bootstrap, val=checked)
     return {(s.metric, s.finding, s.group): s for s in scores if s.metric in METRICS}
 
 
@@ -152,7 +154,7 @@ def test_small_cells_have_no_transfer(make_simulated: Make) -> None:
 
 
 def test_test_predictions_are_refused_as_validation(make_simulated: Make) -> None:
-    with pytest.raises(ValueError, match="must be fitted on fold 'val'"):
+    with pytest.raises(ValueError, match="pass those of fold 'val'"):
         scored(make_simulated(), [make_simulated(seed=1)])
 
 

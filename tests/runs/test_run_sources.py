@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from registry import METHODS, ROOT
+from registry import METHODS, ROOT, SELECTION
 from runs.plan import Request, resolve
 from runs.sources import sources
 
@@ -45,3 +45,27 @@ def test_what_a_method_imports_counts(method: str, module: str, tmp_path: Path) 
 @pytest.mark.parametrize("name", METHODS.names())
 def test_every_method_counts_its_own_file(name: str, tmp_path: Path) -> None:
     assert METHODS.entries()[name].file.relative_to(ROOT).as_posix() in of(name, tmp_path)
+
+
+def test_a_run_counts_the_strategies_that_choose_its_epoch(tmp_path: Path) -> None:
+    assert {"methods/selection/order.py", "methods/selection/worst_group.py",
+            "metrics/validation.py"} <= of("erm", tmp_path)  # fmt: skip
+
+
+def test_a_strategy_from_outside_counts(tmp_path: Path) -> None:
+    plugin = tmp_path / "first_epoch.py"
+    plugin.write_text(
+        "from methods.selection.base import Candidate, Value\nfrom registry import SELECTION\n\n\n"
+        '@SELECTION.register("first_epoch", direction="higher", unit="nothing")\n'
+        'def first_epoch(candidate: Candidate) -> Value:\n    """No epoch is better."""\n'
+        "    return Value(0.0)\n"
+    )
+    request = Request(
+        method="erm", dataset="phantom", set={"selection": "first_epoch"},
+        plugins=(str(plugin),), output=str(tmp_path),
+    )  # fmt: skip
+    try:
+        assert plugin in sources(resolve(request))
+    finally:
+        SELECTION._entries.pop("first_epoch")
+        SELECTION._loaded.pop("first_epoch")

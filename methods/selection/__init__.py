@@ -1,0 +1,1 @@
+"""Selection strategies: each scores a candidate model by its validation patients."""
