@@ -72,6 +72,8 @@ class Run:
     tracking_uri: str
     command: str
     source_digest: str = ""
+    allowed_leakage: str = ""
+    """Why persons or pictures may stand in two folds of it; empty where none do."""
 
     @property
     def train_seconds(self) -> float:
