@@ -35,8 +35,8 @@ def _search() -> str:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     return (
         f"copies among {IMAGES} images: {seconds:.1f} s of CPU on one core, peak of the process "
-        f"{peak:.2f} GiB; {found} of {PLANTED} planted pairs found, {len(pairs) - found} others; two "
-        f"images share a part of the hash {likely:.0f} x as often as by chance"
+        f"{peak:.2f} GiB; {found} of {PLANTED} planted pairs found, {len(pairs) - found} others; "
+        f"two images share a part of the hash {likely:.0f} x as often as by chance"
     )
 
 
