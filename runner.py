@@ -129,6 +129,16 @@ def parser() -> argparse.ArgumentParser:
     where.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1 … (auto)")
     where.add_argument("--threads", metavar="N", help="threads per process (1)")
     where.add_argument("--on-bad-image", metavar="P", help="error (default) or drop")
+    where.add_argument(
+        "--same-person",
+        metavar="FILE.csv",
+        help="pairs of patient ids that are one person (columns patientid_a, patientid_b)",
+    )
+    where.add_argument(
+        "--allow-leakage",
+        metavar="REASON",
+        help="go on although persons or pictures stand in two folds; the reason stays visible",
+    )
     look = p.add_argument_group("look first")
     look.add_argument("--dry-run", action="store_true", help="print the resolved run and stop")
     look.add_argument("--list", choices=sorted(LISTS), help="what there is, and stop")
@@ -230,6 +240,8 @@ def requested(given: argparse.Namespace) -> Request:
             "output",
             "threads",
             "on_bad_image",
+            "same_person",
+            "allow_leakage",
             "from_run",
         )
         if (value := getattr(given, name)) is not None

@@ -54,8 +54,15 @@ def listed_pairs(root: Path) -> list[tuple[str, str]]:
         ValueError: a column is missing.
     """
     path = root / PAIRS_FILE
-    if not path.is_file():
-        return []
+    return read_pairs(path) if path.is_file() else []
+
+
+def read_pairs(path: Path) -> list[tuple[str, str]]:
+    """Pairs of ids of one person from the columns `patientid_a` and `patientid_b` of a csv file.
+
+    Raises:
+        ValueError: a column is missing, or a row lacks an id.
+    """
     with path.open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)
         header = reader.fieldnames or []
@@ -67,7 +74,16 @@ def listed_pairs(root: Path) -> list[tuple[str, str]]:
                     f"{path} must have the columns {', '.join(PAIR_COLUMNS)}, but {column!r} is "
                     f"missing (nearest: {near[0] if near else None}); rename it"
                 )
-        return [(row[PAIR_COLUMNS[0]].strip(), row[PAIR_COLUMNS[1]].strip()) for row in reader]
+        pairs = []
+        for row in reader:
+            a, b = ((row[column] or "").strip() for column in PAIR_COLUMNS)
+            if not (a and b):
+                raise ValueError(
+                    f"every row of {path} must hold two ids, but line {reader.line_num} holds "
+                    f"{a!r} and {b!r}; fill or delete it"
+                )
+            pairs.append((a, b))
+        return pairs
 
 
 def as_persons(table: Split, pairs: Iterable[tuple[str, str]] = ()) -> Split:

@@ -94,6 +94,11 @@ class Entrant:
         return _distinct(a for run in self.runs for a in run.attributes_at_test)
 
     @property
+    def leaking(self) -> bool:
+        """Whether persons or pictures stand in two folds of a run, with a reason given."""
+        return any(run.allowed_leakage for run in self.runs)
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """Notes and warnings of the runs, and fields in which the runs disagree."""
         said = _distinct(text for run in self.runs for text in (*run.notes, *run.warnings))

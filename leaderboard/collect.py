@@ -75,6 +75,8 @@ class Run:
     command: str
     source_digest: str = ""
     oracle: str = ""
+    allowed_leakage: str = ""
+    """Why persons or pictures may stand in two folds of it; empty where none do."""
 
     @property
     def comparable(self) -> bool:

@@ -23,6 +23,7 @@ from leaderboard.concluded import concluded_table
 from leaderboard.numbers import count
 from leaderboard.tables import (
     LABELS,
+    LEAKING,
     Table,
     finding_table,
     group_table,
@@ -95,6 +96,11 @@ class Page:
     unfinished: tuple[Run, ...]
     left_out: tuple[str, ...]
     experiment: str | None
+
+    @property
+    def leaking(self) -> bool:
+        """Whether a method on it ran on folds that share persons or pictures."""
+        return any(entrant.leaking for view in self.views for entrant in view.section.entrants)
 
     @property
     def views(self) -> tuple[View, ...]:
@@ -269,4 +275,10 @@ def _slug(*parts: str) -> str:
 
 
 def _globals(page: Page) -> dict[str, Any]:
-    return {"page": page, "labels": LABELS, "docs": DOCS, "first_run": FIRST_RUN}
+    return {
+        "page": page,
+        "labels": LABELS,
+        "docs": DOCS,
+        "first_run": FIRST_RUN,
+        "leaking": LEAKING,
+    }

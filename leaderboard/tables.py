@@ -32,18 +32,22 @@ MEMORISATION, EPSILON, EPSILON_BOUND = "release_memorisation_auc", "epsilon", "e
 ATTRIBUTE = "attribute_auc"
 SYNTHETIC = "synthetic images released"
 """What a run says of the images it would publish."""
+LEAKING = "⚠ leakage"
+"""Stands beside a method whose folds share persons or pictures; its notes give the reason."""
 ENDLESS = "infinite"
 """Stands in the note of an epsilon that is no number."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: its text, lines of small type beneath, what the pointer shows, rows covered."""
+    """A cell: its text, lines of small type beneath, what the pointer shows, rows covered, and
+    a warning beside the text."""
 
     text: str
     small: tuple[str, ...] = ()
     title: str = ""
     span: int = 1
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -281,7 +285,8 @@ def _table(
 
 def named(entrant: Entrant) -> Cell:
     """The cell that names a row."""
-    return Cell(entrant.method, (entrant.shown,) if entrant.shown else ())
+    mark = LEAKING if entrant.leaking else ""
+    return Cell(entrant.method, (entrant.shown,) if entrant.shown else (), mark=mark)
 
 
 def _column(title: str, metric: str, group: str) -> Column:

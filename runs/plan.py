@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tracking.rundir import RunDirectory
 
 BAD_IMAGE_POLICIES = ("error", "drop")
+LONGEST_REASON = 500
+"""Characters."""
 FROM_RUN_FIXED = ("method", "set", "seed", "folds", "findings")
 """What the stored weights of a run belong to; `--from-run` does not let it be changed."""
 
@@ -40,6 +42,8 @@ class Request:
     device: str = "auto"
     threads: int | str = 1
     on_bad_image: str = "error"
+    same_person: str = ""
+    allow_leakage: str | None = None
     experiment: str = "default"
     tracking_uri: str = ""
     output: str = ""
@@ -114,6 +118,10 @@ class Plan:
     tracking_uri: str
     plugins: tuple[str, ...] = ()
     from_run: RunDirectory | None = None
+    same_person: Path | None = None
+    """A csv file of pairs of patient ids that are one person."""
+    allow_leakage: str = ""
+    """Why leakage between folds does not stop the run; empty where it does."""
 
     def config(self) -> dict[str, Any]:
         """The request that repeats this plan, as plain values."""
@@ -132,6 +140,8 @@ class Plan:
             "device": self.device,
             "threads": self.threads,
             "on_bad_image": self.on_bad_image,
+            "same_person": str(self.same_person) if self.same_person else None,
+            "allow_leakage": self.allow_leakage or None,
             "experiment": self.experiment,
             "output": str(self.output),
             "tracking_uri": without_password(self.tracking_uri),
@@ -140,9 +150,13 @@ class Plan:
         }
 
     def identity(self) -> dict[str, Any]:
-        """What of the plan can change a number; part of the key of the run."""
+        """What of the plan can change a number; part of the key of the run.
+
+        Leakage that was found and allowed is in the key beside it; the permission alone is not.
+        """
         config = self.config()
-        left_out = ("data_root", "on_bad_image", "experiment", "output", "tracking_uri", "plugins")
+        left_out = {"data_root", "on_bad_image", "experiment", "output", "tracking_uri", "plugins"}
+        left_out |= {"same_person", "allow_leakage"}
         kept = {k: v for k, v in config.items() if k not in left_out}
         kept["data_version"] = self.dataset.version
         kept["device"] = self.device.split(":")[0]
@@ -173,6 +187,10 @@ class Plan:
             words += ["--plugin", plugin]
         if self.from_run:
             words += ["--from-run", str(self.from_run.path)]
+        if self.same_person:
+            words += ["--same-person", str(self.same_person)]
+        if self.allow_leakage:
+            words += ["--allow-leakage", self.allow_leakage]
         return shlex.join(words)
 
     def _beside(self) -> dict[str, Any]:
@@ -243,6 +261,8 @@ def resolve(request: Request) -> Plan:
         or f"sqlite:///{ROOT}/mlflow.db",
         plugins=tuple(str(Path(p).resolve()) for p in request.plugins),
         from_run=from_run,
+        same_person=_same_person(request.same_person),
+        allow_leakage=_reason(request.allow_leakage),
     )  # fmt: skip
 
 
@@ -311,6 +331,28 @@ def _how_to_get(dataset: str) -> str:
     if (ROOT / page).is_file():
         return f"the page {page} says how to get it"
     return f"its docstring says how to get it ({DATASETS.origin(dataset)})"
+
+
+def _same_person(name: str) -> Path | None:
+    if not name:
+        return None
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"--same-person must be a csv file, but {name!r} does not exist")
+    return path.resolve()
+
+
+def _reason(text: str | None) -> str:
+    """Why leakage is allowed, on one line."""
+    if text is None:
+        return ""
+    reason = " ".join(text.split()) if isinstance(text, str) else ""
+    if not 0 < len(reason) <= LONGEST_REASON:
+        raise ValueError(
+            f"--allow-leakage must give a reason of 1 to {LONGEST_REASON} characters, but got "
+            f"{text!r}; readers of the results will see it"
+        )
+    return reason
 
 
 def _whole(value: int | str, flag: str, *, low: int, high: int) -> int:

@@ -11,6 +11,8 @@ import pandas as pd
 
 from datasets.folds import assign, digest, kfold, manifest
 from datasets.images import cache_dir, open_images, prepare
+from datasets.overlap import Overlap, between_folds, copies, told
+from datasets.people import listed_pairs, read_pairs
 from datasets.split import Folds, Split
 from methods.base import Task
 from methods.fit import Incompatible
@@ -30,6 +32,8 @@ class Prepared:
     folds: tuple[Folds, ...]
     task: Task
     dropped: dict[str, int]
+    leakage: dict[str, int]
+    """Pairs of each kind that stand in two folds; only where the plan allows it."""
     data_digest: str
     split_digest: str
     test_digest: str
@@ -53,6 +57,7 @@ class Loaded:
     """As the data set gave it, before rows that cannot be read were dropped."""
     folds: tuple[Folds, ...]
     dropped: dict[str, int]
+    overlap: Overlap
     data_digest: str
     split_digest: str
 
@@ -62,6 +67,7 @@ def same_data(plan: Plan) -> tuple[object, ...]:
     return (
         plan.dataset, plan.data_root, plan.findings, plan.attributes, plan.folds,
         plan.seed if plan.folds else 0, plan.method.image_size, plan.on_bad_image,
+        plan.same_person,
     )  # fmt: skip
 
 
@@ -123,12 +129,14 @@ def checked_task(plan: Plan, table: Split) -> Task:
 def load_data(
     plan: Plan, table: Split, progress: Callable[[int, int], None] | None = None
 ) -> Loaded:
-    """The folds of `table`, once every pixel is decoded, and the digests of what they hold.
+    """The folds of `table`, once every pixel is decoded, what leaks between them, and digests.
 
     Raises:
-        ValueError: an image cannot be read, or a fold would be empty; nothing was stored.
+        ValueError: an image or the list of persons cannot be read, or a fold would be empty;
+            nothing was stored.
     """
     folds = split(plan, table)
+    persons = _same_person(plan, table)
     size = plan.method.image_size
     kept = prepare(table, size, on_bad=plan.on_bad_image, progress=progress)
     if len(kept) < len(table):
@@ -137,6 +145,7 @@ def load_data(
         table=table,
         folds=folds,
         dropped=dict(kept.dropped),
+        overlap=between_folds(folds, kept, copies(kept, size=size), persons),
         data_digest=_short(digest(kept.frame), open_images(kept, size).digest()),
         split_digest=_short(*(digest(manifest(f)) for f in folds)),
     )
@@ -153,7 +162,8 @@ def prepare_run(
     With `loaded`, the data of another plan for which `same_data` is equal is used again.
 
     Raises:
-        ValueError, FileNotFoundError, UnknownName: the data breaks a rule; nothing was stored.
+        ValueError, FileNotFoundError, UnknownName: the data breaks a rule, or a person or picture
+            stands in two folds and the plan does not allow it; nothing was stored.
         Incompatible: the method says why it cannot run on this task.
     """
     table = loaded.table if loaded else load_table(plan)
@@ -161,6 +171,9 @@ def prepare_run(
     if plan.from_run:
         _check_unseen(plan, plan.from_run, split(plan, table))
     data = loaded or load_data(plan, table, progress)
+    if not plan.allow_leakage:
+        data.overlap.refuse(table.name)
+    leakage = data.overlap.counts
     for part in data.folds:
         plan.method.check(part)
     source_digest = _short(*(p.read_text() for p in sources(plan)))
@@ -169,11 +182,14 @@ def prepare_run(
     if any(f.audit_reuses_train for f in data.folds):
         reason = "k-fold leaves no audit fold" if plan.folds else "fewer than 100 audit patients"
         notes.append(f"the attacker is trained on the training patients: {reason}")
+    if leakage:
+        notes.append(f"LEAKAGE ALLOWED: {told(leakage)}; reason: {plan.allow_leakage}")
     return Prepared(
         plan=plan,
         folds=data.folds,
         task=task,
         dropped=data.dropped,
+        leakage=leakage,
         data_digest=data.data_digest,
         split_digest=data.split_digest,
         test_digest=_short(data.data_digest, *test),
@@ -183,6 +199,7 @@ def prepare_run(
             data.data_digest,
             data.split_digest,
             source_digest,
+            *([json.dumps([leakage, plan.allow_leakage])] if leakage else []),
         ),
         notes=tuple(notes),
     )
@@ -192,6 +209,24 @@ def _keep(folds: Folds, images: set[str]) -> Folds:
     """The folds without the images that could not be read."""
     kept = {f.name: f.where(f.frame["image_id"].isin(images).to_numpy()) for f in folds.all()}
     return Folds(**kept)
+
+
+def _same_person(plan: Plan, table: Split) -> list[tuple[str, str]]:
+    """Pairs of ids of one person that lie with the data or that the user lists.
+
+    A list of which no id is in the table was written for other data, or with other ids.
+    """
+    if plan.same_person is None:
+        return listed_pairs(table.root)
+    pairs = read_pairs(plan.same_person)
+    known = set(table.frame["patient_id"].astype(str))
+    if pairs and not any(a in known or b in known for a, b in pairs):
+        raise ValueError(
+            f"--same-person must list ids of {table.name!r}, but none of the {len(pairs)} pairs in "
+            f"{plan.same_person} names one (first: {', '.join(pairs[0])}; the table has "
+            f"{sorted(known)[0]!r}); write the ids as the table does"
+        )
+    return [*listed_pairs(table.root), *pairs]
 
 
 def _check_unseen(plan: Plan, trained: RunDirectory, folds: tuple[Folds, ...]) -> None:

@@ -29,6 +29,10 @@ def first_record(prepared: Prepared) -> RunRecord:
     if plan.from_run:
         # Kept apart from trained runs: it cost no training, and may have seen other data.
         variant.append(f"from_run={plan.from_run.path.name}")
+    data_variant = options.non_defaults(dataset, leave_out=dataset.resampling_fields)
+    if prepared.leakage:
+        # Numbers on leaking folds are comparable with nothing but each other.
+        data_variant.append("leakage=allowed")
     return RunRecord(
         key=prepared.key,
         status="RUNNING",
@@ -37,7 +41,7 @@ def first_record(prepared: Prepared) -> RunRecord:
         method_variant=" ".join(variant),
         method_fields=options.plain(method),
         dataset=dataset.registered_name,
-        data_variant=" ".join(options.non_defaults(dataset, leave_out=dataset.resampling_fields)),
+        data_variant=" ".join(data_variant),
         data_fields=options.plain(dataset),
         kind=dataset.kind,
         terms=dataset.terms,
@@ -58,6 +62,8 @@ def first_record(prepared: Prepared) -> RunRecord:
         started=now(),
         notes=list(prepared.notes),
         dropped=prepared.dropped,
+        leakage=prepared.leakage,
+        allowed_leakage=plan.allow_leakage if prepared.leakage else "",
         environment=environment(plan.device),
     )
 
@@ -66,7 +72,8 @@ def tags(prepared: Prepared) -> dict[str, str]:
     """What MLflow shows and filters by."""
     plan = prepared.plan
     oracle = oracle_note(plan.method.selection)
-    return {
+    leaking = {"allowed_leakage": plan.allow_leakage} if prepared.leakage else {}
+    return leaking | {
         "mlflow.source.name": "runner.py",
         "mlflow.source.type": "LOCAL",
         "key": prepared.key,

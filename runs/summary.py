@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from datasets.overlap import told as told_of
 from metrics.score import ALL, MACRO, Score
 from registry import METRICS
 from tracking.rundir import RunDirectory, headline
@@ -51,6 +52,10 @@ def summary(directory: RunDirectory) -> str:
     ]
     if record.kind == "simulated":
         lines.append("SIMULATED data: no sentence about real groups follows from these numbers")
+    if record.leakage:
+        lines.append(
+            f"LEAKAGE ALLOWED: {told_of(record.leakage)}; reason: {record.allowed_leakage}"
+        )
     lines.append(" " * width + "".join(f"  {kind + ' labels':<24}" for kind in kinds))
     for name, cells in rows.items():
         lines.append(f"{name:<{width}}" + "".join(f"  {cells[k]:<24}" for k in kinds).rstrip())

@@ -71,6 +71,10 @@ class RunRecord:
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
+    leakage: dict[str, int] = field(default_factory=dict)
+    """Pairs of persons or pictures in two folds, by kind; a run with any was allowed to have it."""
+    allowed_leakage: str = ""
+    """The reason that was given; empty where nothing leaks."""
     environment: dict[str, str] = field(default_factory=dict)
 
 
