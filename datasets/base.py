@@ -32,6 +32,8 @@ class ChestXrayDataset:
     primary_contrasts: ClassVar[Mapping[str, tuple[str, str]]] = {}
     """Pre-registered headline contrast of an attribute: (group, reference), read group − reference.
     Where absent: second-largest group minus largest, by validation patients."""
+    intersections: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Attributes whose joint groups are scored too, registered before any result."""
     needs_root: ClassVar[bool] = True
     """Whether the user must name a directory (`--data-root`)."""
 

@@ -61,6 +61,7 @@ class Phantom(Population, ChestXrayDataset):
         "insurance": ("Medicaid", "Private"),
         "age_band": ("60-79", "40-59"),
     }
+    intersections: ClassVar[tuple[tuple[str, ...], ...]] = (("sex", "race"), ("sex", "age_band"))
 
     def __post_init__(self) -> None:
         super().__post_init__()

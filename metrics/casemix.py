@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from metrics.cells import Cells, Estimates
+from metrics.intersections import AND, overlaps
 from metrics.rates import fnr_estimates, fpr_estimates
 from metrics.rows import contrast_scores
 from metrics.score import MACRO, Score
@@ -51,15 +52,19 @@ def fpr_contrast_standardised(cells: Cells) -> Iterator[Score]:
 
 @dataclass(frozen=True)
 class Strata:
-    """Joint groups of all attributes but one: the stratum of each image `(n,)`, and how many."""
+    """Joint groups of all other attributes: the stratum of each image `(n,)`, and how many."""
 
     of_image: np.ndarray
     count: int
 
     @classmethod
     def beside(cls, cells: Cells, attribute: str) -> Strata:
-        """Those of all attributes but `attribute`; one stratum where there is no other."""
-        others = [i + 1 for i, a in enumerate(cells.predictions.attributes) if a != attribute]
+        """Those of all attributes that it does not hold; one stratum where there is no other."""
+        others = [
+            i + 1
+            for i, name in enumerate(cells.predictions.attributes)
+            if AND not in name and not overlaps(attribute, name)
+        ]
         kinds, kind = np.unique(cells.columns[:, others], axis=0, return_inverse=True)
         return cls(kind.ravel(), len(kinds))
 

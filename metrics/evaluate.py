@@ -9,6 +9,7 @@ import numpy as np
 
 from metrics.bootstrap import PatientBootstrap
 from metrics.cells import Cells
+from metrics.intersections import with_intersections
 from metrics.predictions import Predictions
 from metrics.score import Score
 from metrics.validation import ValidationPredictions
@@ -23,6 +24,7 @@ def evaluate(
     macro_findings: Sequence[str],
     bootstrap: PatientBootstrap | None = None,
     val: Sequence[ValidationPredictions] = (),
+    intersections: Sequence[Sequence[str]] = (),
 ) -> list[Score]:
     """Scores of every registered metric of cells, against recorded and, if there, true labels.
 
@@ -30,7 +32,8 @@ def evaluate(
     picked by result. `bootstrap` is shared by all methods on one test set; the default has 1000
     replicates and seed 0. `val` are the predictions for validation patients, one table per part of
     the test predictions in their order (one without k-fold): from them come the thresholds whose
-    transfer is measured; without them those scores are NaN.
+    transfer is measured; without them those scores are NaN. `intersections` are attributes whose
+    joint groups are scored too, under names like "sex & race".
 
     Raises:
         UnknownName: a macro finding is not predicted.
@@ -50,6 +53,7 @@ def evaluate(
     _check_validation(test, val)
     # Sums of real numbers depend on their order: one order of rows gives every metric one value.
     test = replace(test, frame=test.frame.sort_values("image", ignore_index=True))
+    test = with_intersections(test, intersections)
     macro = np.isin(test.findings, list(macro_findings))
     scores: list[Score] = []
     for labels in ("recorded", "true") if test.has_truth else ("recorded",):

@@ -9,9 +9,9 @@ from itertools import product
 from typing import TypeVar
 
 import numpy as np
-import pandas as pd
 
 from metrics.cells import MINIMUM_PATIENTS
+from metrics.intersections import AND, joint_groups
 from metrics.operating_points import Chooser, Images, parse_operating_point
 from metrics.predictions import Predictions
 from metrics.score import ALL
@@ -19,8 +19,6 @@ from metrics.validation import VALIDATION, ValidationPredictions
 from registry import unknown
 
 AnyPredictions = TypeVar("AnyPredictions", bound=Predictions)
-AND = " & "
-"""Joins the names of several attributes, and of their groups, where a threshold is stored."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ class Rule:
             ValueError: a finding or group of the predictions has no threshold in this rule.
         """
         limit = {(t.finding, t.group): t.value for t in self.thresholds}
-        group = _joint_groups(predictions.frame, self.attributes)
+        group = joint_groups(predictions.frame, self.attributes)
         # float64: a threshold lies on a float32 logit, which float64 represents exactly.
         logits = predictions.logits().astype(np.float64)
         cut = np.empty(logits.shape)
@@ -125,7 +123,7 @@ def fit_rule(
         if attribute not in val.attributes:
             raise unknown("attribute", attribute, val.attributes)
     logits, labels, patients = val.logits(), val.labels(), val.patient_codes()[0]
-    joint = _joint_groups(val.frame, attributes)
+    joint = joint_groups(val.frame, attributes)
     thresholds: list[Threshold] = []
     for j, finding in enumerate(val.findings):
         images = Images(logits[:, j], labels[:, j], patients)
@@ -137,14 +135,6 @@ def fit_rule(
             inside = images.where(joint == group)
             thresholds.append(_fit_group(inside, everybody, AND.join(attributes), group, choose))
     return Rule(tuple(thresholds), tuple(attributes))
-
-
-def _joint_groups(frame: pd.DataFrame, attributes: Sequence[str]) -> np.ndarray:
-    """The name of each row's joint group `(n,)`; "all" without attributes."""
-    if not attributes:
-        return np.full(len(frame), ALL, dtype=object)
-    columns = [frame[a].astype(str) for a in attributes]
-    return np.array([AND.join(groups) for groups in zip(*columns, strict=True)], dtype=object)
 
 
 def _fit(images: Images, finding: str, rule: str, choose: Chooser) -> Threshold:

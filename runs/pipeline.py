@@ -180,7 +180,12 @@ class _Run:
         self.log.info("evaluating %d test images of %d patients", len(test), patients)
         bootstrap = PatientBootstrap(patients)
         macro = self.prepared.task.macro_findings
-        scores = evaluate(test, macro_findings=macro, bootstrap=bootstrap, val=vals)
+        joint = [
+            names for names in self.plan.dataset.intersections if set(names) <= set(test.attributes)
+        ]
+        scores = evaluate(
+            test, macro_findings=macro, bootstrap=bootstrap, val=vals, intersections=joint
+        )
         attackers.wait()
         scores += linkage(self.prepared, self.contexts, test, embeddings, bootstrap)
         if self.plan.dataset.reidentification_allowed:
