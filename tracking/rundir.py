@@ -14,8 +14,10 @@ import pandas as pd
 import yaml
 from filelock import BaseFileLock, FileLock
 
+from metrics.intersections import AND
 from metrics.pairs import ATTACKERS
-from metrics.score import Score, to_frame
+from metrics.score import ALL, MACRO, Score, to_frame
+from registry import METRICS
 
 RECORD = "run.json"
 CONFIG = "config.yaml"
@@ -27,6 +29,13 @@ THRESHOLDS = "thresholds.csv"
 LOG = "run.log"
 SHAREABLE = {SCORES, "scores.json", HISTORY, THRESHOLDS, "figures"}
 """Files, and a folder, of aggregates: all that leaves the directory of a run on restricted data."""
+CONTRASTS = {"fnr_contrast", "fpr_contrast", "auc_contrast"}
+WORST = "worst_group_auc"
+SCALARS = {
+    "fnr_gap", "fpr_gap", "auc_gap", "worst_group_auc_crossfit", "equalized_odds_max",
+    "demographic_parity",
+}  # fmt: skip
+"""Numbers of an attribute that MLflow shows, of the many that there are."""
 
 
 @dataclass(frozen=True)
@@ -220,21 +229,29 @@ def find(output: Path, run: str) -> RunDirectory:
 
 
 def headline(scores: Iterable[Score], contrasts: dict[str, str]) -> list[Score]:
-    """The scores of the summary and of MLflow: macro values, AUC per finding, linkage scores (of
-    the single attackers on changed images the AUC), and contrasts of the pre-registered pairs."""
-    chosen = []
-    for score in scores:
-        if score.metric.endswith("_contrast"):
-            keep = contrasts.get(score.attribute) == score.group and score.finding == "macro"
-        elif score.metric == "auc":
-            keep = score.finding == "macro" or score.group == "all"
-        elif score.metric.partition("_reid_")[0] in ATTACKERS:
-            keep = score.metric.endswith("_reid_auc")
-        else:
-            keep = score.finding == "macro"
-        if keep:
-            chosen.append(score)
-    return chosen
+    """The scores of the summary and of MLflow; all others are in scores.parquet.
+
+    AUC of everybody, per finding, and averaged in every group; of the single attackers on changed
+    images the AUC; averaged contrasts of the pre-registered pairs; `SCALARS` of each attribute, of
+    joint ones the worst group's AUC; every other average over everybody, against recorded labels.
+    """
+    return [score for score in scores if _leads(score, contrasts)]
+
+
+def _leads(score: Score, contrasts: dict[str, str]) -> bool:
+    macro, plain = score.finding == MACRO, AND not in score.attribute
+    if score.metric in CONTRASTS:
+        return macro and contrasts.get(score.attribute) == score.group
+    if score.metric == "auc":
+        return plain and (macro or score.group == ALL)
+    if score.metric == WORST:
+        return macro
+    if score.metric.partition("_reid_")[0] in ATTACKERS:
+        return score.metric.endswith("_reid_auc")
+    if METRICS.entries()[score.metric].facts["input"] != "cells":
+        return macro
+    once = not score.attribute or (plain and score.metric in SCALARS)
+    return macro and once and score.labels == "recorded"
 
 
 def _json(value: Any) -> Any:
