@@ -38,10 +38,10 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def scores(output: Path, preset: str) -> list[pd.DataFrame]:
-    """The scores of each seed, with the standard error that the interval implies."""
+    """The scores of each seed, with their standard errors over patients."""
     tables = [pd.read_parquet(p) for p in sorted(output.glob(f"{preset}/erm/*/scores.parquet"))]
     assert len(tables) == len(SEEDS)
-    return [t.assign(error=(t["high"] - t["low"]) / (2 * Z)) for t in tables]
+    return [t.assign(error=t["se"]) for t in tables]
 
 
 def pick(table: pd.DataFrame, **where: str) -> pd.DataFrame:

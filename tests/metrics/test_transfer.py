@@ -11,12 +11,19 @@ import pandas as pd
 import pytest
 
 from metrics.bootstrap import PatientBootstrap
+from metrics.cells import Cells
 from metrics.evaluate import evaluate
 from metrics.operating_points import sensitivity_rank, specificity_rank
 from metrics.predictions import Predictions, pool
 from metrics.score import Score
 from metrics.thresholds import fit_rule
-from metrics.transfer import OTHER_STREAM, TARGET, weighted_thresholds
+from metrics.transfer import (
+    OTHER_STREAM,
+    TARGET,
+    sensitivity_transfer,
+    specificity_transfer,
+    weighted_thresholds,
+)
 from metrics.validation import ValidationPredictions
 
 Make = Callable[..., Predictions]
@@ -30,9 +37,10 @@ def scored(
     test: Predictions, val: list[Predictions], replicates: int = 60
 ) -> dict[tuple[str, str, str], Score]:
     bootstrap = PatientBootstrap(test.patient_codes()[1], replicates)
-    checked = [ValidationPredictions.of(v) for v in val]
-    scores = evaluate(test, macro_findings=test.findings, bootstrap=bootstrap, val=checked)
-    return {(s.metric, s.finding, s.group): s for s in scores if s.metric in METRICS}
+    checked = tuple(ValidationPredictions.of(v) for v in val)
+    cells = Cells(test, "recorded", np.ones(len(test.findings), bool), bootstrap, checked)
+    scores = [*specificity_transfer(cells), *sensitivity_transfer(cells)]
+    return {(s.metric, s.finding, s.group): s for s in scores}
 
 
 @pytest.mark.parametrize(("count", "rank"), [(9, 8), (99, 80), (3, 0), (4, 4), (0, 0)])
@@ -153,22 +161,26 @@ def test_small_cells_have_no_transfer(make_simulated: Make) -> None:
     assert "fewer than 30" in score.note
 
 
-def test_test_predictions_are_refused_as_validation(make_simulated: Make) -> None:
-    with pytest.raises(ValueError, match="pass those of fold 'val'"):
-        scored(make_simulated(), [make_simulated(seed=1)])
-
-
 def test_every_part_needs_its_validation_predictions(make_simulated: Make) -> None:
     test = make_simulated()
     parted = replace(test, frame=test.frame.assign(part=test.patient_codes()[0] % 2))
     with pytest.raises(ValueError, match="one table per part"):
-        scored(parted, [make_simulated(seed=1, fold="val")])
+        evaluate(parted, macro_findings=["Mass"], val=[make_simulated(seed=1, fold="val")])
 
 
 def test_validation_of_other_findings_is_refused(make_simulated: Make) -> None:
-    val = make_simulated(seed=1, fold="val")
+    val = replace(make_simulated(seed=1, fold="val"), findings=("Edema",))
     with pytest.raises(ValueError, match="same findings"):
-        scored(make_simulated(), [replace(val, findings=("Edema",))])
+        evaluate(make_simulated(), macro_findings=["Mass"], val=[val])
+
+
+def test_evaluate_hands_validation_on(make_simulated: Make) -> None:
+    test, val = make_simulated(90, 200), make_simulated(90, 200, seed=1, fold="val")
+    few = PatientBootstrap(90, 20)
+    scores = evaluate(test, macro_findings=test.findings, bootstrap=few, val=[val])
+    for score in scored(test, [val], 20).values():
+        if score.group == "all":
+            assert score in scores
 
 
 def test_duplicated_test_images_change_nothing(make_simulated: Make) -> None:
