@@ -75,15 +75,19 @@ def _standardised(
     estimates = cells.once(raw)
     value, replicates = estimates.value.copy(), estimates.replicates.copy()
     covered: dict[tuple[str, str], float] = {}
-    for attribute in cells.predictions.attributes:
+    for attribute in cells.predictions.attributes if cells.predictions.has_decisions else ():
         strata, columns = Strata.beside(cells, attribute), cells.columns_of(attribute)
+        sums = np.zeros((2, cells.bootstrap.patients, len(value), len(columns)))
         for f, finding in enumerate(cells.predictions.findings):
-            held = [c for c in columns if estimates.evaluable[f, c]]
-            value[f, columns] = np.nan
-            if len(held) > 1 and cells.predictions.has_decisions:
-                drawn, share = _rates(cells, strata, held, f, of, wrong)
-                value[f, held], replicates[f, held] = drawn[:, 0], drawn[:, 1:]
-                covered[attribute, finding] = share
+            held = np.flatnonzero(estimates.evaluable[f, columns])
+            if len(held) > 1:
+                found = _weighed(cells, strata, [columns[i] for i in held], f, of, wrong)
+                sums[:, :, f, held] = found.wrong, found.all
+                covered[attribute, finding] = found.share
+        # One product for all findings: each reads the whole weight matrix.
+        part, whole = (cells.bootstrap.real @ s.reshape(len(s), -1) for s in sums)
+        drawn = ratio(part, whole).T.reshape(len(value), len(columns), -1)
+        value[:, columns], replicates[:, columns] = drawn[..., 0], drawn[..., 1:]
     reason = "the compared groups share no stratum of the other attributes"
     made = replace(estimates, value=value, replicates=replicates, reason=reason)
     for score in contrast_scores(made, metric):
@@ -94,10 +98,20 @@ def _standardised(
             yield replace(score, note=f"{share:.0%} of the images are in strata of all groups")
 
 
-def _rates(
+@dataclass(frozen=True)
+class Weighed:
+    """Of one finding in the compared groups: sums over each patient's images `(patients, groups)`
+    of the weights of wrong decisions and of all, and the share of images that have a weight."""
+
+    wrong: np.ndarray
+    all: np.ndarray
+    share: float
+
+
+def _weighed(
     cells: Cells, strata: Strata, columns: list[int], finding: int, of: int, wrong: int
-) -> tuple[np.ndarray, float]:
-    """Standardised rates `(groups, 1 + B)` of one finding, and the share of images they are of."""
+) -> Weighed:
+    """Images weighed so that strata are distributed in every group as they are in all together."""
     decisions = cells.predictions.decisions()[:, finding]
     counted = np.isfinite(decisions) & (cells.truth[:, finding] == of)
     sizes = np.stack(
@@ -108,15 +122,11 @@ def _rates(
     )
     shared: np.ndarray = np.all(sizes > 0, axis=0)
     standard = np.bincount(strata.of_image[counted], minlength=strata.count) * shared
-    if not shared.any():
-        return np.full((len(columns), 1 + cells.bootstrap.replicates), np.nan), 0.0
-    sums = np.empty((2, cells.bootstrap.patients, len(columns)))
+    sums = np.zeros((2, cells.bootstrap.patients, len(columns)))
     for i, column in enumerate(columns):
         rows = np.flatnonzero(counted & cells.members[:, column] & shared[strata.of_image])
         stratum, patient = strata.of_image[rows], cells.patients[rows]
         weight = standard[stratum] / sizes[i, stratum]
-        wrongly = weight * (decisions[rows] == wrong)
-        for kept, values in zip(sums[:, :, i], (wrongly, weight), strict=True):
-            kept[:] = np.bincount(patient, values, len(kept))
-    part, whole = (cells.bootstrap.real @ summed for summed in sums)
-    return ratio(part, whole).T, float(standard.sum() / counted.sum())
+        for kept, values in zip(sums, (weight * (decisions[rows] == wrong), weight), strict=True):
+            kept[:, i] = np.bincount(patient, values, len(kept))
+    return Weighed(sums[0], sums[1], float(standard.sum() / counted.sum()))
