@@ -29,11 +29,15 @@ class Limit:
 
 @dataclass(frozen=True)
 class Decided:
-    """Predictions with decisions, if there are any, and a sentence that says why or why not."""
+    """Predictions with decisions, if there are any, and a sentence that says why or why not.
+
+    `validation` are the predictions that thresholds were fitted on, if any were.
+    """
 
     predictions: Predictions
     limits: tuple[Limit, ...]
     told: str
+    validation: ValidationPredictions | None = None
 
 
 def decide(
@@ -117,8 +121,8 @@ def _fitted(material: Material, validation: Predictions, operating_point: str) -
             f"share no scale, but the column 'part' of {material.name} names {parts} models; "
             "decide each part at its own threshold and give the columns decision_X"
         )
-    rule = fit_rule(ValidationPredictions.of(validation), operating_point)
-    patients = validation.patient_codes()[1]
+    val = ValidationPredictions.of(validation)
+    rule, patients = fit_rule(val, operating_point), val.patient_codes()[1]
     limits = tuple(
         Limit(
             t.finding,
@@ -132,4 +136,4 @@ def _fitted(material: Material, validation: Predictions, operating_point: str) -
         f"Thresholds were fitted at {operating_point} on {patients:,} validation patients, none of "
         "whom is tested, and then frozen."
     )
-    return Decided(rule.apply(material.test), limits, told)
+    return Decided(rule.apply(material.test), limits, told, val)

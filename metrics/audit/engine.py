@@ -148,7 +148,9 @@ def audit(
         f"{1 + sum(map(len, test.groups.values()))} groups, {replicates:,} resamples"
     )
     bootstrap = PatientBootstrap(patients, replicates, seed)
-    found = to_frame(evaluate(test, macro_findings=averaged, bootstrap=bootstrap))
+    fitted = decided.validation
+    val = [fitted] if fitted is not None else []
+    found = to_frame(evaluate(test, macro_findings=averaged, bootstrap=bootstrap, val=val))
     return Audit(material, decided, tuple(averaged), replicates, seed, found)
 
 
