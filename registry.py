@@ -13,7 +13,7 @@ import importlib.metadata
 import importlib.util
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -45,12 +45,19 @@ class UnknownName(KeyError):
         return str(self.args[0])
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
-    """An error for a name that is not among `known`, with the nearest match and the full list."""
+def unknown(
+    kind: str, name: str, known: Iterable[str], *, listed: Sequence[str] = ()
+) -> UnknownName:
+    """An error for a name that is not among `known`, with the nearest match and the full list.
+
+    `listed` is the list in short, where the full one would be too long to read.
+    """
     choices = sorted(known)
     near = difflib.get_close_matches(name, choices, n=1, cutoff=0.7)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return UnknownName(f"unknown {kind} {name!r}; {hint}known: {', '.join(choices) or 'none'}")
+    return UnknownName(
+        f"unknown {kind} {name!r}; {hint}known: {', '.join(listed or choices) or 'none'}"
+    )
 
 
 class Registry(Generic[T]):

@@ -66,11 +66,18 @@ def available(scores: Iterable[Score], contrasts: Mapping[str, str]) -> dict[str
         one = s.group == (contrasts.get(s.attribute) if s.metric.endswith("_contrast") else ALL)
         if s.finding == MACRO and s.labels == "recorded" and one:
             direction = str(METRICS.entries()[s.metric].facts["direction"])
-            # A metric without a direction describes; nobody can search for more or less of it.
-            if direction != "none":
+            # What has no direction describes, and a p-value is no size: neither can be searched.
+            if direction != "none" and METRICS.entries()[s.metric].facts["unit"] != "p-value":
                 goal = Goal(s.metric, s.attribute, s.group, direction)
                 found[goal.name] = goal
     return found
+
+
+def in_short(names: Iterable[str]) -> list[str]:
+    """The names with "ATTRIBUTE" for each attribute, and last which attributes there are."""
+    attributes = sorted({name.partition(":")[2] for name in names} - {""})
+    metrics = {name.partition(":")[0] + ":ATTRIBUTE" * (":" in name) for name in names}
+    return [*sorted(metrics), f"where ATTRIBUTE is one of {'|'.join(attributes)}"]
 
 
 def read_goals(
@@ -102,7 +109,7 @@ def read_goals(
     goals = []
     for name in names:
         if name not in known:
-            raise unknown("objective", name, known)
+            raise unknown("objective", name, known, listed=in_short(known))
         score = known[name].score(scores)
         if score is None or math.isnan(score.value):
             reason = score.note if score else "no score"
