@@ -2,7 +2,7 @@
 
 All are ratios of four counts, summed once for every cell and replicate (`metrics/sums.py`). They
 are conditional on the frozen thresholds: an interval tells of other test patients, not of other
-validation patients.
+validation patients. Intervals of TPR, TNR, FNR and FPR are those of the logit, as of AUC.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metrics.cells import Cells, Estimates
+from metrics.delong import fnr_slopes, fpr_slopes
 from metrics.rows import cell_scores
 from metrics.score import Score
 from metrics.sums import counts, ratio
@@ -30,7 +31,7 @@ def tpr(cells: Cells) -> Iterator[Score]:
 
     Source: Altman & Bland, BMJ 1994;308:1552.
     """
-    yield from cell_scores(cells.once(tpr_estimates))
+    yield from cell_scores(cells.once(tpr_estimates), cells.once(fnr_slopes).slopes)
 
 
 @METRICS.register("tnr", direction="higher", unit="rate", input="cells")
@@ -41,7 +42,7 @@ def tnr(cells: Cells) -> Iterator[Score]:
 
     Source: Altman & Bland, BMJ 1994;308:1552.
     """
-    yield from cell_scores(cells.once(tnr_estimates))
+    yield from cell_scores(cells.once(tnr_estimates), cells.once(fpr_slopes).slopes)
 
 
 @METRICS.register("fnr", direction="lower", unit="rate", input="cells")
@@ -52,7 +53,7 @@ def fnr(cells: Cells) -> Iterator[Score]:
 
     Source: Seyyed-Kalantari et al., Nat. Med. 2021;27:2176–2182, Methods.
     """
-    yield from cell_scores(cells.once(fnr_estimates))
+    yield from cell_scores(cells.once(fnr_estimates), cells.once(fnr_slopes).slopes)
 
 
 @METRICS.register("fpr", direction="lower", unit="rate", input="cells")
@@ -64,7 +65,7 @@ def fpr(cells: Cells) -> Iterator[Score]:
 
     Source: Seyyed-Kalantari et al., Nat. Med. 2021;27:2176–2182, Methods.
     """
-    yield from cell_scores(cells.once(fpr_estimates))
+    yield from cell_scores(cells.once(fpr_estimates), cells.once(fpr_slopes).slopes)
 
 
 @METRICS.register("ppv", direction="higher", unit="rate", input="cells")

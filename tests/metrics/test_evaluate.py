@@ -17,7 +17,7 @@ from metrics.bootstrap import PatientBootstrap
 from metrics.evaluate import cell_metrics, evaluate
 from metrics.predictions import Predictions
 from metrics.score import to_frame
-from metrics.slopes import freedom, rank_images
+from metrics.slopes import freedom, rank_images, ratio
 from metrics.thresholds import Rule, Threshold
 from registry import METRICS
 
@@ -99,14 +99,16 @@ def test_intervals_equal_a_bootstrap_written_out(make_simulated: Make) -> None:
             s for s in scores
             if (s.metric, s.finding, s.group, s.attribute) == (metric, "Edema", "all", "")
         )  # fmt: skip
-        expected = np.quantile(values, (0.025, 0.975))
+        frame, codes = predictions.frame, predictions.patient_codes()[0]
+        label = frame["y:Edema"].to_numpy()
         if metric == "auc":
-            frame, codes = predictions.frame, predictions.patient_codes()[0]
-            moved = rank_images(
-                frame["logit:Edema"].to_numpy(), frame["y:Edema"].to_numpy(), codes, 80
-            ).auc()
-            reach = student.ppf(0.975, freedom(moved.slopes)) * logit(values).std(ddof=1)
-            expected = expit(logit(score.value) + np.array([-reach, reach]))
+            moved = rank_images(frame["logit:Edema"].to_numpy(), label, codes, 80).auc()
+        else:
+            base = label == (metric == "fnr")
+            wrong = base & (frame["decision:Edema"].to_numpy() != label)
+            moved = ratio(wrong.astype(float), base.astype(float), codes, 80)
+        reach = student.ppf(0.975, freedom(moved.slopes)) * logit(values).std(ddof=1)
+        expected = expit(logit(score.value) + np.array([-reach, reach]))
         assert (score.low, score.high) == pytest.approx(expected)
 
 
