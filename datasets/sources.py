@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -172,7 +173,9 @@ def _cached_digest(file: str, info: os.stat_result, cache: Path) -> str:
     # A file that is still being changed may change twice within one tick of its time stamp.
     if time.time() - info.st_mtime > SETTLED:
         sidecar.parent.mkdir(parents=True, exist_ok=True)
-        draft = sidecar.with_suffix(".part")
-        draft.write_text(digest)
-        draft.replace(sidecar)
+        # Of two processes that get here at once each has a draft of its own.
+        handle, draft = tempfile.mkstemp(dir=sidecar.parent, suffix=".part")
+        with os.fdopen(handle, "w") as opened_draft:
+            opened_draft.write(digest)
+        Path(draft).replace(sidecar)
     return digest

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +15,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from datasets import sources
 from datasets.images import open_images, prepare
 from datasets.split import Split
 
@@ -176,3 +179,26 @@ def test_other_recipe_is_rendered_anew(root: Path, rendered: list[tuple[int, ...
         (root / "p.phantom").write_text(text)
         open_images(split(root, ["p.phantom#7"]), SIZE)
     assert len(rendered) == 2
+
+
+def test_two_readers_at_once_both_keep_the_digest_of_a_file(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = root / "stack.npy"
+    np.save(file, np.zeros((2, SIZE, SIZE), np.uint8))
+    os.utime(file, (1, 1))  # long since settled
+    together, put = threading.Barrier(2, timeout=20), Path.replace
+
+    def both_have_written(draft: Path, target: Path) -> Path:
+        together.wait()
+        return put(draft, target)
+
+    monkeypatch.setattr(Path, "replace", both_have_written)
+    with ThreadPoolExecutor(2) as pool:
+        read = [
+            pool.submit(sources._cached_digest, str(file), file.stat(), cache) for _ in range(2)
+        ]
+        digests = {found.result() for found in read}
+    assert len(digests) == 1
+    (kept,) = (cache / "digests").iterdir()
+    assert {kept.read_text()} == digests
