@@ -6,7 +6,7 @@ import math
 
 from leaderboard.against import Measure
 from leaderboard.board import Entrant, Section
-from leaderboard.numbers import decimal, interval, pair
+from leaderboard.numbers import chance, decimal, interval, pair
 from leaderboard.tables import Cell, Column, Row, Table, named
 from metrics.comparison.answer import INCONCLUSIVE
 from metrics.comparison.verdict import Verdict
@@ -57,10 +57,10 @@ def _against(entrant: Entrant, measure: Measure, labels: str) -> Cell:
         return Cell(word, ("(no interval)",))
     if apart.low == apart.high == 0:
         return Cell(word, ("the same numbers",))
-    told = f"p {_p(apart.p)} alone, {_p(adjusted)} after Holm's correction"
+    told = f"p {chance(apart.p)} alone, {chance(adjusted)} after Holm's correction"
     finds = decimal(apart.detectable)
     told += f"; a difference of {finds} would be found with a chance of 80 %"
-    return Cell(word, (f"p {_p(adjusted)}", f"finds {finds}"), told)
+    return Cell(word, (f"p {chance(adjusted)}", f"finds {finds}"), told)
 
 
 def _verdict(entrant: Entrant, attribute: str) -> Cell:
@@ -110,7 +110,3 @@ def _chance(entrant: Entrant) -> Cell:
     if math.isnan(chance):
         return Cell("n/a", (), entrant.conclusion.reasons.get("front", ""))
     return Cell(decimal(chance, digits=2))
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else decimal(value)

@@ -19,6 +19,11 @@ def decimal(value: float, *, signed: bool = False, digits: int = 3) -> str:
     return text.replace("-", MINUS)
 
 
+def chance(p: float) -> str:
+    """A p-value: "0.136", or "< 0.001"."""
+    return "< 0.001" if p < 0.001 else decimal(p)
+
+
 def interval(low: float, high: float, *, signed: bool = False) -> str:
     """An interval, "0.829–0.856" or "−0.020 to +0.150"; empty where there is none."""
     if math.isnan(low) or math.isnan(high):

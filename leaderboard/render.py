@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from leaderboard import figures
+from leaderboard.across import across
 from leaderboard.aggregate import aggregate
 from leaderboard.board import Entrant, Section, sections
 from leaderboard.collect import Run, Store, tidy
@@ -88,11 +90,25 @@ class View:
 
 
 @dataclass(frozen=True)
+class Together:
+    """What the page shows of at least five data sets of one kind together."""
+
+    data_sets: tuple[str, ...]
+    table: Table
+    picture: Picture
+
+
+@dataclass(frozen=True)
 class Page:
-    """Everything the templates read. Simulated and real sections are apart from the start."""
+    """Everything the templates read. Simulated and real sections are apart from the start.
+
+    What each kind's data sets say together is None where there are fewer than five.
+    """
 
     simulated: tuple[View, ...]
     real: tuple[View, ...]
+    simulated_together: Together | None
+    real_together: Together | None
     unfinished: tuple[Run, ...]
     left_out: tuple[str, ...]
     experiment: str | None
@@ -127,6 +143,8 @@ def render(store: Store, out: Path, *, experiment: str | None = None) -> Written
     table = aggregate(tidy(store))
     page = build(store, table, experiment)
     pictures = [picture for view in page.views for picture in view.pictures]
+    together = (page.simulated_together, page.real_together)
+    pictures += [found.picture for found in together if found is not None]
     for picture in pictures:
         write(out / picture.path, picture.svg)
     write(out / "leaderboard.csv", table_csv(page, table).encode())
@@ -147,9 +165,13 @@ def render(store: Store, out: Path, *, experiment: str | None = None) -> Written
 def build(store: Store, table: pd.DataFrame, experiment: str | None = None) -> Page:
     """The page of a store and what `aggregate` makes of it, figures drawn."""
     views = tuple(_view(section) for section in sections(store, table))
+    simulated = tuple(view for view in views if view.section.simulated)
+    real = tuple(view for view in views if not view.section.simulated)
     return Page(
-        simulated=tuple(view for view in views if view.section.simulated),
-        real=tuple(view for view in views if not view.section.simulated),
+        simulated=simulated,
+        real=real,
+        simulated_together=_together("simulated", simulated),
+        real_together=_together("real", real),
         unfinished=store.unfinished,
         left_out=store.left_out,
         experiment=experiment,
@@ -246,6 +268,18 @@ def _view(section: Section) -> View:
         ),
         details=tuple(_detail(section, entrant, name) for entrant in section.entrants),
     )
+
+
+def _together(kind: str, views: Sequence[View]) -> Together | None:
+    found = across([view.section for view in views])
+    if found is None:
+        return None
+    alt = (
+        f"Critical-difference diagram of {len(found.data_sets)} {kind} data sets; the mean ranks "
+        "stand in the table above."
+    )
+    picture = Picture(f"figures/{kind}-together.svg", found.picture, alt)
+    return Together(found.data_sets, found.table, picture)
 
 
 def _detail(section: Section, entrant: Entrant, prefix: str) -> Detail:
