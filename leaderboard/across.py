@@ -91,8 +91,8 @@ def _table(places: Ranked, pairs: Sequence[Pairwise]) -> Table:
             cells += [Cell(f"{p:.2f}") for p in (pair.better, pair.equivalent, pair.worse)]
         rows.append(Row(tuple(cells)))
     caption = (
-        f"{places.data_sets} data sets together: Friedman p {chance(places.p)}; mean ranks that are "
-        f"{places.critical_difference:.1f} apart differ (Nemenyi)"
+        f"{places.data_sets} data sets together: Friedman p {chance(places.p)}; mean ranks differ "
+        f"where they are more than {places.critical_difference:.1f} apart (Nemenyi)"
     )
     return Table(caption, columns, tuple(rows))
 
