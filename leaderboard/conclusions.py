@@ -14,7 +14,7 @@ from leaderboard.collect import REFERENCE, Run
 from metrics.comparison.answer import answer
 from metrics.comparison.holm import holm
 from metrics.comparison.joint import posterior
-from metrics.comparison.linear import linear_replicates
+from metrics.comparison.linear import normal_errors
 from metrics.comparison.paired import Endpoint, Replicates
 from metrics.comparison.pareto import front
 from metrics.comparison.ranks import RankSet, rank_sets
@@ -127,7 +127,7 @@ class Drawn:
                     slopes.append(moved.slopes)
                     self._values[rows[-1]] = moved.value
         if rows:
-            errors = linear_replicates(np.stack(slopes), seed=seed)
+            errors = normal_errors(np.stack(slopes), seed=seed)
             self._errors.update(zip(rows, errors, strict=True))
 
     def replicates(self, group: Group, measures: Sequence[Measure]) -> Replicates | None:

@@ -38,7 +38,7 @@ def auc_slopes(cells: Cells) -> Slopes:
     Source: DeLong, DeLong & Clarke-Pearson, Biometrics 1988;44:837-845; Obuchowski, Biometrics
     1997;53:567-578 (several images per patient).
     """
-    wanted = large_enough(cells.holding(cells.truth == 1), cells.holding(cells.truth == 0))
+    wanted = large_enough(cells.positive, cells.negative)
     count = cells.bootstrap.patients
     value = np.full(wanted.shape, math.nan)
     slopes = np.full((*wanted.shape, count), math.nan)

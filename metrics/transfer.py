@@ -107,8 +107,8 @@ def _transfer(cells: Cells, metric: str, label: int, rank: Ranking) -> Estimates
         cells,
         rates[..., 0],
         rates[..., 1:],
-        positive=cells.holding(cells.truth == 1),
-        negative=cells.holding(cells.truth == 0),
+        positive=cells.positive,
+        negative=cells.negative,
         reason=(
             f"too few validation images to guarantee {float(TARGET):g}"
             if cells.validation

@@ -10,7 +10,7 @@ ROUNDING = 1e-12
 """Share of the largest variance below which a variance is rounding."""
 
 
-def linear_replicates(slopes: np.ndarray, *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+def normal_errors(slopes: np.ndarray, *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
     """Joint errors `(numbers, draws)` of numbers measured on the same patients, to first order.
 
     `slopes` `(numbers, patients)` are derivatives by the weight of each patient: of numbers of any

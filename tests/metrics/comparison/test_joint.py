@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metrics.comparison.joint import posterior, simultaneous
-from metrics.comparison.linear import linear_replicates
+from metrics.comparison.linear import normal_errors
 from metrics.comparison.paired import Replicates
 
 
@@ -70,7 +70,7 @@ def test_posterior_draws_hold_patients_and_seeds() -> None:
 
 def test_linear_replicates_have_the_covariance_of_the_slopes() -> None:
     slopes = np.array([[1.0, 2.0, 0.0], [0.0, 1.0, 1.0], [2.0, 4.0, 0.0]])
-    found = linear_replicates(slopes, draws=40_000)
+    found = normal_errors(slopes, draws=40_000)
     assert np.cov(found) == pytest.approx(slopes @ slopes.T, rel=0.05)
     assert found[2] == pytest.approx(2 * found[0], abs=1e-6)  # twice the same number
 
@@ -82,5 +82,5 @@ def test_linear_replicates_agree_with_the_patient_bootstrap_of_a_mean() -> None:
     both = np.stack([ours, theirs])
     slopes = (both - both.mean(axis=1, keepdims=True)) / 400
     drawn = both @ rng.multinomial(400, np.full(400, 1 / 400), 4000).T.astype(float) / 400
-    linear = linear_replicates(slopes, draws=4000)
+    linear = normal_errors(slopes, draws=4000)
     assert (linear[0] - linear[1]).std() == pytest.approx((drawn[0] - drawn[1]).std(), rel=0.06)

@@ -14,7 +14,7 @@ from scipy.stats import norm, rankdata
 
 from metrics.comparison.holm import holm
 from metrics.comparison.joint import posterior
-from metrics.comparison.linear import linear_replicates
+from metrics.comparison.linear import normal_errors
 from metrics.comparison.paired import Endpoint, Replicates, difference
 from metrics.comparison.pareto import dominance, front
 from metrics.comparison.ranks import rank_sets
@@ -103,7 +103,7 @@ def study(rng: np.random.Generator, truth: dict[str, tuple[float, ...]]) -> Stud
             scores = (apart[group] + moved) * positive + hard + rng.normal(0, OWN, PATIENTS)
             rows += [auc_and_slopes(scores, positive, member) for member in members]
     found = np.array(rows)
-    errors = linear_replicates(found[:, 1:], draws=DRAWS, seed=int(rng.integers(2**31)))
+    errors = normal_errors(found[:, 1:], draws=DRAWS, seed=int(rng.integers(2**31)))
     values = found[:, 0].reshape(len(truth), SEEDS, len(members))
     drawn = values[..., None] + errors.reshape(*values.shape, DRAWS)
     seeds = tuple(range(SEEDS))
