@@ -10,7 +10,9 @@ from typing import ClassVar
 from datasets.split import Split
 
 FOLD = "fold"
-"""Optional column of a table: the fold the data set itself assigns (train, val, audit, test)."""
+"""Optional column of a table: the fold the data set itself assigns (train, val, audit, test), ""
+where it assigns none."""
+IMAGES, EMBEDDINGS = "images", "embeddings"
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,22 @@ class ChestXrayDataset:
     resampling_fields: ClassVar[tuple[str, ...]] = ()
     """Fields that only draw the same population anew; runs that differ in them alone are pooled."""
 
+    default_split: ClassVar[str] = "patient"
+    """The split where the user names none: "official" (the column `fold`) or "patient"."""
+
     registered_name: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        """Check the fields; a part of a data set that adds fields calls `super().__post_init__()`.
+
+        Raises:
+            ValueError, UnknownName: a value that a field must not have.
+        """
+
+    @property
+    def holds(self) -> str:
+        """ "images", or "embeddings": one vector per image, made by an encoder beforehand."""
+        return IMAGES
 
     def table(self, root: Path) -> Split:
         """Everything the data set has under the policies of its fields, with `dropped` counted.

@@ -54,6 +54,7 @@ class Phantom(Population, ChestXrayDataset):
     kind: ClassVar[str] = "simulated"
     version: ClassVar[str] = GENERATOR
     needs_root: ClassVar[bool] = False
+    default_split: ClassVar[str] = "official"
     resampling_fields: ClassVar[tuple[str, ...]] = ("cohort",)
     primary_contrasts: ClassVar[Mapping[str, tuple[str, str]]] = {
         "race": ("B", "A"),

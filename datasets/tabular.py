@@ -1,0 +1,136 @@
+"""Reading the tables that data sets come with: csv files, plain or compressed, by column names."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import gzip
+import lzma
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+ENDINGS = ("", ".gz")
+"""Many users keep the tables of a release compressed, as they come; as many unpack them."""
+DAMAGED = (pd.errors.ParserError, UnicodeDecodeError, csv.Error, EOFError, zlib.error,
+           gzip.BadGzipFile, lzma.LZMAError)  # fmt: skip
+
+
+def locate(root: Path, *names: str, of: str, how_to_get: str) -> Path:
+    """The first of the files `names` that lies below `root`, plain or with `.gz` behind it.
+
+    Raises:
+        FileNotFoundError: none is there; the message says of which data set it is a part.
+    """
+    for name in names:
+        for ending in ENDINGS:
+            if (path := root / f"{name}{ending}").is_file():
+                return path
+    listed = " or ".join(names)
+    raise FileNotFoundError(
+        f"a folder of {of} must hold {listed} (or the same with .gz), but {root} does not; "
+        f"{how_to_get}"
+    )
+
+
+def header(path: Path) -> list[str]:
+    """The column names of a csv file, stripped, as they stand; a nameless column is "".
+
+    Raises:
+        ValueError: the file is empty or is no table.
+    """
+    try:
+        names = pd.read_csv(path, nrows=1, header=None, dtype=str, index_col=False,
+                            encoding="utf-8-sig", keep_default_na=False)  # fmt: skip
+    except pd.errors.EmptyDataError as error:
+        raise ValueError(f"{path} must be a csv file, but it is empty") from error
+    except DAMAGED as error:
+        raise _damaged(path, error) from error
+    return [str(name).strip() for name in names.iloc[0]]
+
+
+def read(
+    path: Path, columns: Mapping[str, Sequence[str]], *, optional: Iterable[str] = ()
+) -> pd.DataFrame:
+    """Some columns of a csv file as stripped text, blank where not given, in the order of the file.
+
+    `columns` maps the name that a column gets to the names it may have in the file; the first that
+    is there is taken. Those in `optional` may be missing, and then are not in the result. The index
+    counts rows from 0; row i stands on line i + 2 of a file without line breaks inside its fields.
+
+    Raises:
+        ValueError: the file is damaged, or a column is missing; the message names the nearest.
+    """
+    held = header(path)
+    lower = {name.casefold(): position for position, name in reversed([*enumerate(held)])}
+    places: dict[str, int] = {}
+    for name, spellings in columns.items():
+        found = [lower[s.casefold()] for s in spellings if s.casefold() in lower]
+        if found:
+            places[name] = found[0]
+        elif name not in optional:
+            raise missing_column(path, spellings, held)
+    try:
+        frame = pd.read_csv(
+            path,
+            header=None,
+            skiprows=1,
+            names=range(len(held)),
+            usecols=sorted(set(places.values())),
+            dtype=str,
+            # Without this a line with one field too many would shift all columns by one.
+            index_col=False,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            encoding_errors="replace",
+        )
+    except pd.errors.EmptyDataError:
+        frame = pd.DataFrame(columns=sorted(set(places.values())), dtype=str)
+    except DAMAGED as error:
+        raise _damaged(path, error) from error
+    return pd.DataFrame(
+        {name: frame[place].fillna("").str.strip() for name, place in places.items()}
+    )
+
+
+def numbers(path: Path, column: pd.Series, *, allowed: Sequence[float] = ()) -> pd.Series:
+    """A column of texts as float64, NaN where blank.
+
+    Raises:
+        ValueError: a text is no number, or none of `allowed`; the message names row and value.
+    """
+    texts = column.replace("", np.nan)
+    values = pd.to_numeric(texts, errors="coerce")
+    bad = values.isna() & texts.notna()
+    if allowed:
+        bad |= values.notna() & ~values.isin(allowed)
+    if bad.any():
+        row = int(np.flatnonzero(bad.to_numpy())[0])
+        must = ", ".join(f"{a:g}" for a in allowed) if allowed else "numbers"
+        raise ValueError(
+            f"column {column.name!r} of {path} must hold {must} or blanks, but row {row + 1} "
+            f"(line {row + 2}) holds {column.iloc[row]!r} ({int(bad.sum())} such rows); restore "
+            "the file"
+        )
+    return values.astype(np.float64)
+
+
+def missing_column(path: Path, spellings: Sequence[str], held: Sequence[str]) -> ValueError:
+    """The error for a column that is not there, with the nearest names that are."""
+    names = [name for name in held if name]
+    folded = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(spellings[0].casefold(), folded, n=3, cutoff=0.4)
+    nearest = ", ".join(repr(folded[n]) for n in near) or "none is similar"
+    also = f" (also accepted: {', '.join(map(repr, spellings[1:]))})" if spellings[1:] else ""
+    return ValueError(
+        f"{path} must have the column {spellings[0]!r}{also}, but has none of that name; nearest: "
+        f"{nearest}; its columns are: {', '.join(names) or 'none'}"
+    )
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    told = " ".join(str(error).split()) or type(error).__name__
+    return ValueError(f"{path} must be a csv file, but could not be read ({told}); restore it")
