@@ -221,20 +221,14 @@ def resolve(request: Request) -> Plan:
         _check_scorable(from_run)
         request = _filled_from(request, Request.from_config(from_run.path / "config.yaml"))
         load_plugins(request.plugins)
-    for kind, name, registry in (
-        ("--method", request.method, METHODS),
-        ("--dataset", request.dataset, DATASETS),
-    ):
-        if not name:
-            raise ValueError(f"{kind} must be given; known: {', '.join(registry.names())}")
+    if not request.method:
+        raise ValueError(f"--method must be given; known: {', '.join(METHODS.names())}")
+    dataset, data_root = dataset_of(request)
     # A combination imports its parts, and they import what a plan alone does without.
     from methods.compose import method_class
 
     method = options.build(
         method_class(request.method), request.set, flag="--set", owner=request.method
-    )
-    dataset = options.build(
-        DATASETS.get(request.dataset), request.data, flag="--data", owner=request.dataset
     )
     for name in ("findings", "attributes"):
         names = getattr(request, name)
@@ -247,7 +241,7 @@ def resolve(request: Request) -> Plan:
     return Plan(
         method=method,
         dataset=dataset,
-        data_root=_data_root(request, dataset),
+        data_root=data_root,
         seed=_whole(request.seed, "--seed", low=0, high=2**31 - 1),
         folds=_whole(request.folds, "--folds", low=0, high=1000),
         findings=request.findings,
@@ -264,6 +258,21 @@ def resolve(request: Request) -> Plan:
         same_person=_same_person(request.same_person),
         allow_leakage=_reason(request.allow_leakage),
     )  # fmt: skip
+
+
+def dataset_of(request: Request) -> tuple[ChestXrayDataset, Path | None]:
+    """The data set of a request with its fields set, and its directory, None where it needs none.
+
+    Raises:
+        UnknownName: a name is not known; the message holds the nearest match and the full list.
+        ValueError, FileNotFoundError: a value breaks a rule.
+    """
+    if not request.dataset:
+        raise ValueError(f"--dataset must be given; known: {', '.join(DATASETS.names())}")
+    dataset: ChestXrayDataset = options.build(
+        DATASETS.get(request.dataset), request.data, flag="--data", owner=request.dataset
+    )
+    return dataset, _data_root(request, dataset)
 
 
 def _filled_from(request: Request, stored: Request) -> Request:
