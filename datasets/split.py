@@ -38,6 +38,8 @@ class Split:
     attributes: tuple[str, ...]
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Rows of the source that are not here, counted by reason."""
+    notes: tuple[str, ...] = ()
+    """What whoever reads results should know about the table; sentences without ids."""
 
     def __post_init__(self) -> None:
         _check_columns(self)
