@@ -128,8 +128,9 @@ class MimicCxr(Mentions, MimicIV):
         there = study.isin(found.index).to_numpy()
         if not there.any():
             raise ValueError(
-                f"{files.LABELS[self.labeler]} must list studies of {files.METADATA}, but none of "
-                f"its {len(found)} is there; take both from one release"
+                f"{files.LABELS[self.labeler]} must list studies with an image in the views "
+                f"{', '.join(self.views)}, but none of its {len(found)} has one; take it and "
+                f"{files.METADATA} from one release"
             )
         labels, blank = self._per_image(found, study)
         if not blank.any():
