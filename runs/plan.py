@@ -252,7 +252,7 @@ def resolve(request: Request) -> Plan:
         folds=_whole(request.folds, "--folds", low=0, high=1000),
         findings=request.findings,
         attributes=request.attributes,
-        device=_device(request.device),
+        device=device_named(request.device),
         threads=_whole(request.threads, "--threads", low=1, high=1024),
         on_bad_image=request.on_bad_image,
         output=output,
@@ -399,7 +399,12 @@ def _whole(value: int | str, flag: str, *, low: int, high: int) -> int:
     return number
 
 
-def _device(name: str) -> str:
+def device_named(name: str) -> str:
+    """The device that a name means; "auto" is a GPU where there is one.
+
+    Raises:
+        ValueError: it is none, or is not there.
+    """
     import torch
 
     if name == "auto":

@@ -30,6 +30,7 @@ def first_record(prepared: Prepared) -> RunRecord:
         # Kept apart from trained runs: it cost no training, and may have seen other data.
         variant.append(f"from_run={plan.from_run.path.name}")
     data_variant = options.non_defaults(dataset, leave_out=dataset.resampling_fields)
+    data_variant += dataset.variant
     if prepared.leakage:
         # Numbers on leaking folds are comparable with nothing but each other.
         data_variant.append("leakage=allowed")
@@ -53,7 +54,7 @@ def first_record(prepared: Prepared) -> RunRecord:
         source_digest=prepared.source_digest,
         primary_contrasts=primary_contrasts(dataset, prepared.task, prepared.folds),
         attributes_at_test=list(method.attributes_at_test(prepared.task)),
-        released=method.released,
+        released=released(prepared),
         operating_point=method.operating_point,
         oracle=oracle_note(method.selection),
         command=plan.command(),
@@ -66,6 +67,14 @@ def first_record(prepared: Prepared) -> RunRecord:
         allowed_leakage=plan.allow_leakage if prepared.leakage else "",
         environment=environment(plan.device),
     )
+
+
+def released(prepared: Prepared) -> str:
+    """What the method publishes of this data set, in words for the leaderboard."""
+    method = prepared.plan.method
+    if prepared.task.width and method.releases_originals:
+        return "embeddings released"
+    return method.released
 
 
 def tags(prepared: Prepared) -> dict[str, str]:
