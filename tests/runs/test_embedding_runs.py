@@ -122,14 +122,14 @@ def empty_store_of_embeddings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """An embedding data set of 150 patients, 110 of them for the audit and the test."""
+    """An embedding data set of 295 patients, most of them for the audit and the test."""
     root = tmp_path / "data"
     root.mkdir()
     return write(root)
 
 
 def write(root: Path, **changes: Any) -> Path:
-    people = {"train": 40, "val": 30, "audit": 105, "test": 40}
+    people = {"train": 40, "val": 30, "audit": 105, "test": 120}
     names = np.repeat([*people], [*people.values()])
     patient = np.repeat(np.arange(len(names)), 2)
     rng = np.random.default_rng(1)
