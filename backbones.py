@@ -1,7 +1,8 @@
-"""Backbones: image encoders shared by the methods and by the attackers that audit them.
+"""Backbones: encoders of images or of embeddings, shared by the methods and by their attackers.
 
 `small_cnn` and `resnet9` have GroupNorm, do not couple the images of a batch and use no in-place
 operation on an activation, so that per-sample gradients exist. Those of torchvision have BatchNorm.
+`linear` and `mlp` see embeddings, vectors that another encoder made, and couple nothing either.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from registry import unknown
 
 
 class Backbone(nn.Module):
-    """An encoder `embed: (n, channels, s, s) -> (n, width)` and a linear head on it."""
+    """An encoder `embed: (n, channels, s, s) -> (n, width)` and a linear head on it.
+
+    An encoder of embeddings sees `(n, inputs)` in place of images.
+    """
 
     def __init__(self, encoder: nn.Module, width: int, outputs: int) -> None:
         super().__init__()
@@ -36,22 +40,49 @@ class Backbone(nn.Module):
         return outputs
 
 
-def build(name: str, outputs: int, *, channels: int = 1, weights: str = "") -> Backbone:
+def build(
+    name: str, outputs: int, *, channels: int = 1, weights: str = "", inputs: int = 0
+) -> Backbone:
     """A freshly initialised backbone, or one whose encoder is read from a local weights file.
+
+    `inputs` is the width of the embeddings that it sees, 0 for images.
 
     `weights` is a `.safetensors` file, or a `.pt`/`.pth` state dict, of this architecture; its
     classification head is ignored, and a three-channel first layer is summed to one channel.
 
     Raises:
         UnknownName: no backbone has this name.
-        FileNotFoundError, ValueError: the weights file is absent or of another architecture.
+        FileNotFoundError, ValueError: the weights file is absent or of another architecture; or
+            the backbone sees images and is given embeddings, or the reverse.
     """
-    if name not in BUILDERS:
-        raise unknown("backbone", name, BUILDERS)
-    net = BUILDERS[name](outputs, channels)
+    if reason := cannot_see(name, embeddings=inputs > 0):
+        raise ValueError(reason)
+    of_embeddings = OF_EMBEDDINGS.get(name)
+    net = of_embeddings(outputs, inputs) if of_embeddings else BUILDERS[name](outputs, channels)
     if weights:
         _load_encoder(net, Path(weights))
     return net
+
+
+def cannot_see(name: str, *, embeddings: bool) -> str | None:
+    """Why a backbone cannot see embeddings, or else images, as a sentence, or None.
+
+    Raises:
+        UnknownName: no backbone has this name.
+    """
+    if name not in BUILDERS and name not in OF_EMBEDDINGS:
+        raise unknown("backbone", name, [*BUILDERS, *OF_EMBEDDINGS])
+    if embeddings and name not in OF_EMBEDDINGS:
+        return (
+            f"backbone must be one of {', '.join(OF_EMBEDDINGS)} where the data set holds "
+            f"embeddings, but {name!r} sees images; leave --set backbone out"
+        )
+    if not embeddings and name not in BUILDERS:
+        return (
+            f"backbone must be one of {', '.join(BUILDERS)} where the data set holds images, but "
+            f"{name!r} sees embeddings; python -m datasets embed makes them"
+        )
+    return None
 
 
 def _norm(width: int) -> nn.GroupNorm:
@@ -135,6 +166,30 @@ def _first_layer(layer: nn.Conv2d, channels: int) -> nn.Conv2d:
     return nn.Conv2d(channels, layer.out_channels, kernel_size=7, stride=2, padding=3, bias=False)
 
 
+class _Level(nn.Module):
+    """Embeddings `(n, width)`, each with mean 0 and standard deviation 1 over its own numbers.
+
+    Statistics of training patients would scale them better or no worse, but private training could
+    not account for these.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        leveled: Tensor = nn.functional.layer_norm(x, x.shape[1:])
+        return leveled
+
+
+def linear(outputs: int, inputs: int) -> Backbone:
+    """A linear head on embeddings as they are, but for their level: a linear probe."""
+    return Backbone(_Level(), inputs, outputs)
+
+
+def mlp(outputs: int, inputs: int) -> Backbone:
+    """One hidden layer of 256 on embeddings."""
+    hidden = 256
+    encoder = nn.Sequential(_Level(), nn.Linear(inputs, hidden), nn.LayerNorm(hidden), nn.ReLU())
+    return Backbone(encoder, hidden, outputs)
+
+
 BUILDERS: dict[str, Callable[[int, int], Backbone]] = {
     "small_cnn": small_cnn,
     "resnet9": resnet9,
@@ -142,6 +197,10 @@ BUILDERS: dict[str, Callable[[int, int], Backbone]] = {
     "resnet50": _torchvision("resnet50"),
     "densenet121": _torchvision("densenet121"),
 }
+
+
+OF_EMBEDDINGS: dict[str, Callable[[int, int], Backbone]] = {"mlp": mlp, "linear": linear}
+"""Encoders of vectors; their second argument is the width."""
 
 
 def _load_encoder(net: Backbone, path: Path) -> None:
@@ -153,7 +212,10 @@ def _load_encoder(net: Backbone, path: Path) -> None:
         state = load_file(path)
     else:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    state = {key.removeprefix("encoder."): value for key, value in state.items()}
+    state = {
+        key.removeprefix("backbone.").removeprefix("encoder."): value
+        for key, value in state.items()
+    }
     wanted = net.encoder.state_dict()
     for key, value in wanted.items():
         given = state.get(key)

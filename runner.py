@@ -6,7 +6,6 @@ import argparse
 import logging
 import os
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -30,6 +29,7 @@ from registry import (  # noqa: E402
     load_plugins,
 )
 from runs.plan import Plan, Request, resolve  # noqa: E402
+from runs.progress import Progress  # noqa: E402
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 LISTS: dict[str, Registry[Any]] = {
@@ -317,26 +317,6 @@ def terminal_log() -> logging.Logger:
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.handlers[:] = [handler]
     return log
-
-
-class Progress:
-    """A line that counts up on a terminal, and a line per tenth elsewhere."""
-
-    def __init__(self, what: str) -> None:
-        self.what = what
-        self.started = time.perf_counter()
-        self.told = -1
-
-    def __call__(self, done: int, total: int) -> None:
-        tenth = 10 * done // max(1, total)
-        terminal = sys.stderr.isatty()
-        if not terminal and tenth == self.told:
-            return
-        self.told = tenth
-        rate = done / max(1e-9, time.perf_counter() - self.started)
-        text = f"{self.what}: {done} of {total} ({rate:.0f}/s)"
-        end = "\r" if terminal and done < total else "\n"
-        print(text, end=end, file=sys.stderr, flush=True)
 
 
 def described(plan: Plan, environment: dict[str, str]) -> str:

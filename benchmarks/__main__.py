@@ -129,9 +129,8 @@ def suite(options: argparse.Namespace) -> int:
     made, choice = load(options.suite), chosen(options)
     workers = _workers(options.workers) if options.command == "run" else 0
     planned = expand(made, choice)
-    # The terminal's progress line is the runner's own.
-    from runner import Progress
     from runs.process import settle
+    from runs.progress import Progress
 
     settle(1)
     known = look(planned, Progress)

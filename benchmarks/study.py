@@ -19,13 +19,13 @@ from runner import (
     DONE,
     FAILED,
     USER_ERRORS,
-    Progress,
     interrupted,
     refuse,
     terminal_log,
 )
 from runs.plan import Request, resolve
 from runs.process import settle
+from runs.progress import Progress
 
 if TYPE_CHECKING:
     from benchmarks.study_report import Report, Rerun

@@ -59,6 +59,16 @@ class ChestXrayDataset:
         """ "images", or "embeddings": one vector per image, made by an encoder beforehand."""
         return IMAGES
 
+    def at(self, root: Path) -> ChestXrayDataset:
+        """The data set as it lies at `root`: itself, unless files there say what it holds.
+
+        One that takes terms or kind over from another data set returns a copy of itself with them.
+
+        Raises:
+            FileNotFoundError, ValueError: such a file is absent or breaks a rule.
+        """
+        return self
+
     def table(self, root: Path) -> Split:
         """Everything the data set has under the policies of its fields, with `dropped` counted.
 

@@ -10,17 +10,21 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import pandas as pd
 from filelock import FileLock
 
 from datasets import near_duplicates
-from datasets.images import cache_dir, open_images
+from datasets.base import EMBEDDINGS, IMAGES
+from datasets.contents import open_contents
+from datasets.images import Images, cache_dir
 from datasets.near_duplicates import Fingerprints, fingerprints, joined
 from datasets.people import unite
 from datasets.sources import hexdigest
 from datasets.split import Folds, Split
+from datasets.vectors import Vectors, row_digests
 
 PATIENT, PERSON = "patient", "same person under two ids"
 SAME, NEAR = "same image", "near-duplicate image"
@@ -112,8 +116,11 @@ def told(counts: Mapping[str, int]) -> str:
     return " and ".join(f"{n} pair{'s' if n > 1 else ''} ({kind})" for kind, n in counts.items())
 
 
-def copies(*tables: Split, size: int) -> Copies:
+def copies(*tables: Split, size: int, holds: str = IMAGES) -> Copies:
     """Equal and nearly equal pictures of the tables, whose images are counted one after the other.
+
+    Of embeddings only equal ones are copies: which cosine would tell a copy depends on the encoder,
+    and has not been measured.
 
     What was found is kept below the cache, under a digest of all pixels and patient ids. Patients
     of different tables are different persons.
@@ -121,7 +128,7 @@ def copies(*tables: Split, size: int) -> Copies:
     Raises:
         ValueError: an image is missing or unreadable.
     """
-    opened = [open_images(table, size) for table in tables]
+    opened = [open_contents(table, holds, size) for table in tables]
     patient = np.concatenate(
         [[f"{i}/{p}" for p in table.frame["patient_id"]] for i, table in enumerate(tables)]
     )
@@ -132,8 +139,13 @@ def copies(*tables: Split, size: int) -> Copies:
         if kept.is_file():
             with np.load(kept, allow_pickle=False) as held:
                 return Copies(held["picture"], held["near"], held["distance"])
-        log.info("looking for copies among %d images at %d px", len(patient), size)
-        found = _compared(joined([fingerprints(images) for images in opened]), patient)
+        if holds == EMBEDDINGS:
+            log.info("looking for copies among %d embeddings", len(patient))
+            found = _equal([cast(Vectors, vectors) for vectors in opened])
+        else:
+            log.info("looking for copies among %d images at %d px", len(patient), size)
+            prints = joined([fingerprints(cast(Images, images)) for images in opened])
+            found = _compared(prints, patient)
         draft = kept.with_suffix(".part.npz")
         np.savez(draft, picture=found.picture, near=found.near, distance=found.distance)
         draft.replace(kept)
@@ -167,6 +179,7 @@ def between_sets(
     size: int,
     same_ids: bool = False,
     same_person: Iterable[tuple[str, str]] = (),
+    holds: str = IMAGES,
 ) -> Overlap:
     """Leakage between two data sets, or between two lists of one.
 
@@ -190,7 +203,14 @@ def between_sets(
     if not same_ids:
         rows["person"] = rows["fold"] + "/" + rows["patient"]
         pairs = [(f"{first.name}/{a}", f"{second.name}/{b}") for a, b in pairs]
-    return _sorted(_leaks(rows, copies(first, second, size=size), pairs))
+    return _sorted(_leaks(rows, copies(first, second, size=size, holds=holds), pairs))
+
+
+def _equal(opened: Sequence[Vectors]) -> Copies:
+    """The embeddings that are equal number by number."""
+    digests = np.concatenate([row_digests(vectors) for vectors in opened])
+    picture = pd.factorize(digests)[0].astype(np.int64)
+    return Copies(picture, np.empty((0, 2), np.int64), np.empty(0))
 
 
 def _compared(prints: Fingerprints, patient: np.ndarray) -> Copies:

@@ -83,8 +83,8 @@ def make(job: Job) -> list[Fault]:
             good = [s.key for s in job.sources if s.path not in bad]
             if good:
                 index = np.array(list(zip(good, digests, strict=True)), dtype=INDEX)
-                _save(pixels_file, pixels)
-                _save(index_file, index)
+                save(pixels_file, pixels)
+                save(index_file, index)
             return faults
         held = set(np.load(index_file, allow_pickle=False)["key"].astype(str))
     # Another process was faster; what it left out, it could not read.
@@ -92,7 +92,7 @@ def make(job: Job) -> list[Fault]:
     return make(replace(job, sources=rest)) if rest else []
 
 
-def _save(path: Path, array: np.ndarray) -> None:
+def save(path: Path, array: np.ndarray) -> None:
     """Write `array` so that `path` holds all of it or does not exist. The caller holds the lock."""
     draft = path.with_name(path.name + ".part")
     with draft.open("wb") as file:

@@ -142,7 +142,7 @@ class _Finder:
 
     def _open(self, name: str) -> _Container:
         file, info = self._locate(name)
-        content = _cached_digest(file, info, self.cache)
+        content = content_digest(file, info, self.cache)
         if not name.endswith(".npy"):
             return _Container(file, -1, content, 0)
         try:
@@ -159,7 +159,7 @@ class _Finder:
         return _Container(file, len(stack), content, height if height == width else 0)
 
 
-def _cached_digest(file: str, info: os.stat_result, cache: Path) -> str:
+def content_digest(file: str, info: os.stat_result, cache: Path) -> str:
     """Content digest of a whole file, read again only when its size or time stamp changed."""
     name = hexdigest("digest", file, info.st_size, info.st_mtime_ns)
     sidecar = cache / "digests" / name

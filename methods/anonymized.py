@@ -12,7 +12,7 @@ from datasets.split import Folds, Split
 from methods.anonymisers.base import Anonymiser
 from methods.anonymisers.sheet import show
 from methods.anonymisers.views import Views, sources_digest
-from methods.base import Context, Method, Task
+from methods.base import Context, Method, Task, needs_pixels
 from registry import ANONYMISERS, METHODS
 
 IDENTITY = "identity"
@@ -103,7 +103,7 @@ class Anonymized(Method):
         """A sentence if a combined method publishes images that are not changed."""
         if type(self).release is not Method.release:
             return "a combined method publishes images of its own, which would not be anonymised"
-        return None
+        return needs_pixels(task)
 
     def content(self) -> tuple[str, ...]:
         """The text of the anonymiser, which may lie outside the suite."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from datasets.base import EMBEDDINGS, IMAGES
 from datasets.split import Folds, Split
 from metrics.operating_points import parse_operating_point
 from registry import SELECTION, unknown
@@ -33,6 +34,13 @@ class Task:
     """Group names of each attribute in their frozen order."""
     macro_findings: tuple[str, ...]
     """Findings that enter macro means; those declared unlearnable beforehand are left out."""
+    width: int = 0
+    """Numbers in the embedding that stands for an image; 0 where there are pixels."""
+
+    @property
+    def holds(self) -> str:
+        """ "images" or "embeddings", as the data set says."""
+        return EMBEDDINGS if self.width else IMAGES
 
 
 @dataclass(frozen=True)
@@ -55,8 +63,9 @@ class Context:
 
 
 class Batch(NamedTuple):
-    """Rows as tensors: `images (n, 1, s, s)` float32, `labels (n, findings)` float32 in
-    {0, 1, NaN}, `groups (n, attributes)` int64 positions in `Task.groups`."""
+    """Rows as tensors: `images (n, 1, s, s)` float32, or `(n, width)` where embeddings stand for
+    them; `labels (n, findings)` float32 in {0, 1, NaN}, `groups (n, attributes)` int64 positions
+    in `Task.groups`."""
 
     images: Tensor
     labels: Tensor
@@ -94,9 +103,16 @@ class Kit:
 
 def backbone_names() -> list[str]:
     """The names that `backbone` may have."""
-    from backbones import BUILDERS
+    from backbones import BUILDERS, OF_EMBEDDINGS
 
-    return sorted(BUILDERS)
+    return sorted([*BUILDERS, *OF_EMBEDDINGS])
+
+
+def needs_pixels(task: Task) -> str | None:
+    """Why a method that makes or changes images cannot run on a task, or None."""
+    if task.width:
+        return "it makes or changes images, but the data set holds embeddings and no pixels"
+    return None
 
 
 def tunable(default: Any, **search: Any) -> Any:
@@ -112,6 +128,7 @@ class Method:
     """
 
     backbone: str = "small_cnn"
+    """The encoder. Of embeddings it is mlp, or linear, and mlp where none is named."""
     weights: str = ""
     """A local file with pretrained encoder weights; empty starts from scratch."""
     image_size: int = 64
@@ -194,7 +211,9 @@ class Method:
         """3. A network `net(images, groups) -> logits (n, findings)` with `net.embed`."""
         from methods.train import ImageClassifier
 
-        return ImageClassifier.build(self.backbone, len(task.findings), weights=self.weights)
+        return ImageClassifier.build(
+            self.backbone, len(task.findings), weights=self.weights, inputs=task.width
+        )
 
     def objective(self, task: Task) -> Objective:
         """4. A module `objective(net, batch) -> scalar loss`; its parameters are trained too."""

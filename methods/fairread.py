@@ -80,10 +80,12 @@ class Disentangling(Objective):
     features, the adversary's comes back with its sign changed.
     """
 
-    def __init__(self, method: Fairread, attributes: Attributes) -> None:
+    def __init__(self, method: Fairread, attributes: Attributes, inputs: int = 0) -> None:
         super().__init__()
         self.method, self.attributes = method, attributes
-        sensitive = build(method.backbone, sum(attributes.sizes), weights=method.weights)
+        sensitive = build(
+            method.backbone, sum(attributes.sizes), weights=method.weights, inputs=inputs
+        )
         self.sensitive = sensitive if method.column or method.row else None
         adversary = Adversary(sensitive.width, attributes)
         self.adversary = adversary if method.adversary != "none" else None
@@ -189,12 +191,12 @@ class Fairread(Method):
 
     def network(self, task: Task, folds: Folds, ctx: Context) -> nn.Module:
         """The backbone with a re-fusion before its head."""
-        backbone = build(self.backbone, len(task.findings), weights=self.weights)
+        backbone = build(self.backbone, len(task.findings), weights=self.weights, inputs=task.width)
         return RefusedClassifier(backbone, Attributes.of(task, self.attributes))
 
     def objective(self, task: Task) -> Objective:
         """Cross-entropy with what takes the attributes out."""
-        return Disentangling(self, Attributes.of(task, self.attributes))
+        return Disentangling(self, Attributes.of(task, self.attributes), task.width)
 
     def decide(self, val: ValidationPredictions) -> Rule:
         """Thresholds per finding and subgroup."""

@@ -10,24 +10,26 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
-from datasets.images import Images, open_images
+from datasets.contents import Contents, open_contents
 from datasets.split import Split
 from methods.base import Batch, Task
 
 RESIDENT_BYTES = 2 << 30
-"""Pixels up to this size are held in memory; above it they are read through the memory map."""
+"""Pixels or embeddings up to this size are held in memory; above it their maps are read."""
 
 
 class Rows(Dataset[Batch]):
-    """The rows of a split; `rows[indices]` is a `Batch` with images scaled to about [-2, 2]."""
+    """The rows of a split; `rows[indices]` is a `Batch` with pixels scaled to about [-2, 2], or
+    with embeddings as they are."""
 
     def __init__(self, split: Split, task: Task, size: int) -> None:
         self.image_ids = split.frame["image_id"].to_numpy(dtype=str)
         self.patients = split.frame["patient_id"].to_numpy(dtype=str)
         self.labels = torch.from_numpy(split.labels())
         self.groups = torch.from_numpy(_group_codes(split, task))
-        self.images: Images = open_images(split, size)
-        resident = len(split) * size * size <= RESIDENT_BYTES
+        self.images: Contents = open_contents(split, task.holds, size)
+        each = 4 * task.width if task.width else size * size
+        resident = len(split) * each <= RESIDENT_BYTES
         self.pixels = torch.from_numpy(self.images.take()) if resident else None
 
     def __len__(self) -> int:
@@ -42,12 +44,18 @@ class Rows(Dataset[Batch]):
             pixels = self.pixels[rows]
         else:
             pixels = torch.from_numpy(self.images.take(np.asarray(indices, dtype=np.int64)))
-        return Batch(scale(pixels), self.labels[rows], self.groups[rows])
+        images = scale(pixels) if pixels.ndim == 3 else pixels
+        return Batch(images, self.labels[rows], self.groups[rows])
 
 
 def scale(pixels: Tensor) -> Tensor:
     """8-bit gray `(n, s, s)` as float32 `(n, 1, s, s)` with mid-gray at 0 and black at -2."""
     return pixels.unsqueeze(1).float().mul_(1 / 63.75).sub_(2)
+
+
+def laid_out(images: Tensor) -> Tensor:
+    """Images in the memory layout of our convolutions; embeddings as they are."""
+    return images.contiguous(memory_format=torch.channels_last) if images.ndim == 4 else images
 
 
 @runtime_checkable

@@ -14,7 +14,7 @@ from torch import nn
 from datasets.split import TRUE as SPLIT_TRUE
 from datasets.split import Folds, Split
 from methods.base import Context, Method, Task
-from methods.loader import Rows, ordered_loader
+from methods.loader import Rows, laid_out, ordered_loader
 from metrics.predictions import LABEL, LOGIT, TRUE, Predictions
 from metrics.thresholds import Rule
 from metrics.validation import ValidationPredictions
@@ -92,8 +92,7 @@ def forward(net: nn.Module, rows: Rows, device: str, *, embed: bool = False) -> 
     with torch.inference_mode():
         for batch in ordered_loader(rows, PREDICTION_BATCH):
             batch = batch.to(device)
-            images = batch.images.contiguous(memory_format=torch.channels_last)
-            parts.append(call(images, batch.groups).cpu())  # type: ignore[operator]
+            parts.append(call(laid_out(batch.images), batch.groups).cpu())  # type: ignore[operator]
     return torch.cat(parts).numpy()
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from datasets.images import open_images
 from datasets.pictures import enlarged, save, sheet
 from datasets.split import IMAGE_ROOT, Folds, Split
-from methods.base import Context, Method, Task, tunable
+from methods.base import Context, Method, Task, needs_pixels, tunable
 from methods.cells import lacks
 from methods.diffusion import Diffusion
 from methods.generated import Generated
@@ -82,6 +82,8 @@ class Synthetic(Method):
 
     def skip(self, task: Task) -> str | None:
         """A sentence if images are changed by another method, or the pool does not fit the task."""
+        if reason := needs_pixels(task):
+            return reason
         if type(self).view is not Method.view:
             return (
                 "the generator learns from the original training images and would release what "

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from backbones import Backbone, build
 from methods.augment import light
 from methods.base import Batch, Kit
-from methods.loader import start_epoch
+from methods.loader import laid_out, start_epoch
 from methods.selection.order import Measured, Order
 
 FALLS_BACK = "the macro AUC decides, or the loss where there is none"
@@ -38,9 +38,14 @@ class ImageClassifier(nn.Module):
         self.backbone = backbone
 
     @classmethod
-    def build(cls, name: str, findings: int, *, weights: str = "") -> ImageClassifier:
-        """A classifier on the named backbone, initialised or read from `weights`."""
-        return cls(build(name, findings, weights=weights))
+    def build(
+        cls, name: str, findings: int, *, weights: str = "", inputs: int = 0
+    ) -> ImageClassifier:
+        """A classifier on the named backbone, initialised or read from `weights`.
+
+        `inputs` is the width of embeddings, 0 for images.
+        """
+        return cls(build(name, findings, weights=weights, inputs=inputs))
 
     def forward(self, images: Tensor, groups: Tensor) -> Tensor:
         """Logits `(n, findings)`; `groups` is not used."""
@@ -225,7 +230,7 @@ def _ready(batch: Batch, schedule: Schedule, generator: torch.Generator) -> Batc
     images = batch.images
     if schedule.augmentation == "light" and len(images):
         images = light(images, generator)
-    return batch._replace(images=images.contiguous(memory_format=torch.channels_last))
+    return batch._replace(images=laid_out(images))
 
 
 def _rate(step: int, total: int) -> float:

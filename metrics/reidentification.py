@@ -1,4 +1,7 @@
-"""The verifiers that attack released images: does a pair of images show the same patient?"""
+"""The verifiers that attack released images: does a pair of images show the same patient?
+
+Where a data set holds embeddings, these are what is released and attacked, `(n, width)` float32.
+"""
 
 from __future__ import annotations
 
@@ -49,6 +52,13 @@ class Verifier:
     image_size: int = 64
     """Pixels per side that the attacker sees; images of another size are resampled to it."""
     backbone: str = "small_cnn"
+    inputs: int = 0
+    """Width of the embeddings that are attacked; 0 for images."""
+
+    @classmethod
+    def of_embeddings(cls, inputs: int, *, seed: int = 0) -> Verifier:
+        """The attacker of embeddings of this width."""
+        return cls(seed=seed, backbone="mlp", inputs=inputs)
 
     def __post_init__(self) -> None:
         smallest = {"steps": 1, "batch_patients": 2, "width": 2, "image_size": 8}
@@ -192,7 +202,8 @@ def _untrained(config: Verifier) -> nn.Module:
 
     # Without centred outputs some seeds stay for hundreds of steps where all images are alike.
     return nn.Sequential(
-        build(config.backbone, config.width), nn.BatchNorm1d(config.width, affine=False)
+        build(config.backbone, config.width, inputs=config.inputs),
+        nn.BatchNorm1d(config.width, affine=False),
     )
 
 
@@ -223,10 +234,13 @@ def _prepare(images: np.ndarray, size: int) -> Tensor:
     """Images `(n, s, s)` uint8 as float32 `(n, 1, size, size)`, each with mean 0 and deviation 1.
 
     Exposure varies from visit to visit and says nothing of the patient, so it is taken out.
+    Embeddings are taken as they are: their backbone levels them.
     """
     import torch
     from torch.nn import functional
 
+    if images.ndim == 2:
+        return torch.from_numpy(np.array(images, dtype=np.float32))
     x = torch.from_numpy(np.array(images)).unsqueeze(1).float()
     if x.shape[-1] != size:
         x = functional.interpolate(x, (size, size), mode="bilinear", antialias=True)
@@ -239,11 +253,14 @@ def _prepare(images: np.ndarray, size: int) -> Tensor:
 def _augment(x: Tensor) -> Tensor:
     """Small random shifts (±4 %), rotations (±4°), zooms (±4 %) and contrast changes (±10 %).
 
-    They differ between two visits of a patient and must not tell them apart.
+    They differ between two visits of a patient and must not tell them apart. Embeddings, in which
+    nothing can be shifted, are left as they are.
     """
     import torch
     from torch.nn import functional
 
+    if x.ndim == 2:
+        return x
     n = len(x)
 
     def uniform(reach: float) -> Tensor:

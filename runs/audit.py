@@ -18,7 +18,8 @@ from types import TracebackType
 
 import numpy as np
 
-from datasets.images import cache_dir, open_images
+from datasets.contents import open_contents
+from datasets.images import cache_dir
 from datasets.split import Folds, Split
 from methods.base import Context, Method
 from metrics.bootstrap import PatientBootstrap
@@ -42,8 +43,9 @@ class NothingToAttack(ValueError):
 
 @dataclass(frozen=True)
 class Scene:
-    """Pixels uint8 `(n, s, s)` of one part: those the attacker learns from, with the patients of
-    the rows `(n,)`, and those it attacks, each before and after the method."""
+    """Pixels uint8 `(n, s, s)` of one part, or embeddings float32 `(n, width)`: those the attacker
+    learns from, with the patients of the rows `(n,)`, and those it attacks, each before and after
+    the method."""
 
     patients: np.ndarray
     audit: np.ndarray
@@ -80,7 +82,7 @@ class ImageAudit:
     def of(cls, prepared: Prepared, contexts: Sequence[Context]) -> ImageAudit:
         """The audit of a run, with a context for each part."""
         plan = prepared.plan
-        return cls(plan.method, verifier(plan), prepared.folds, tuple(contexts))
+        return cls(plan.method, verifier(prepared), prepared.folds, tuple(contexts))
 
     def beside(self, log: logging.Logger) -> ImageAudit:
         """The same audit, with folders of its own and another log, for a second process."""
@@ -134,8 +136,9 @@ class ImageAudit:
         return Scene(patients, originals[0], changed[0], originals[1], changed[1])
 
     def pixels(self, split: Split) -> np.ndarray:
-        """What the verifier sees of a split, uint8 `(n, s, s)`."""
-        return open_images(split, self.verifier.image_size).take()
+        """What the verifier sees of a split: uint8 `(n, s, s)`, or float32 `(n, width)`."""
+        task = self.contexts[0].task
+        return open_contents(split, task.holds, self.verifier.image_size).take()
 
     def _attack(self, prefix: str, scenes: Sequence[Scene], number: int, count: int) -> Attacked:
         """One attacker on all parts."""
@@ -273,10 +276,11 @@ def linkage(
     return images + linkage_scores("embedding", features, codes, parts, bootstrap)
 
 
-def verifier(plan: Plan) -> Verifier:
+def verifier(prepared: Prepared) -> Verifier:
     """The attacker's budget. Its own seed is fixed: what is measured is what the images give away,
     and one attack serves all methods and seeds that release the same images."""
-    return Verifier(seed=0, image_size=plan.method.image_size)
+    size, width = prepared.plan.method.image_size, prepared.task.width
+    return Verifier.of_embeddings(width, seed=0) if width else Verifier(seed=0, image_size=size)
 
 
 def hopeless(parts: Sequence[Folds]) -> str | None:

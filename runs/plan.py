@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from methods.base import Method
     from tracking.rundir import RunDirectory
 
+EMBEDDINGS_BACKBONE = "mlp"
+"""Of a data set that holds embeddings, where none is named."""
 BAD_IMAGE_POLICIES = ("error", "drop")
 LONGEST_REASON = 500
 """Characters."""
@@ -243,11 +245,15 @@ def resolve(request: Request) -> Plan:
         raise ValueError(f"--method must be given; known: {', '.join(METHODS.names())}")
     dataset, data_root = dataset_of(request)
     # A combination imports its parts, and they import what a plan alone does without.
+    from datasets.base import EMBEDDINGS
     from methods.compose import method_class
 
-    method = options.build(
-        method_class(request.method), request.set, flag="--set", owner=request.method
-    )
+    given = dict(request.set)
+    if dataset.holds == EMBEDDINGS:
+        # The default of every method sees images.
+        given.setdefault("backbone", EMBEDDINGS_BACKBONE)
+    method = options.build(method_class(request.method), given, flag="--set", owner=request.method)
+    _check_contents(method, dataset)
     for name in ("findings", "attributes"):
         names = getattr(request, name)
         if len(set(names)) < len(names):
@@ -293,7 +299,24 @@ def dataset_of(request: Request) -> tuple[ChestXrayDataset, Path | None]:
     dataset: ChestXrayDataset = options.build(
         DATASETS.get(request.dataset), request.data, flag="--data", owner=request.dataset
     )
-    return dataset, _data_root(request, dataset)
+    root = _data_root(request, dataset)
+    return (dataset.at(root) if root else dataset), root
+
+
+def _check_contents(method: Method, dataset: ChestXrayDataset) -> None:
+    """Refuse a backbone or an augmentation that cannot see what the data set holds."""
+    from backbones import cannot_see
+    from datasets.base import EMBEDDINGS
+
+    embeddings = dataset.holds == EMBEDDINGS
+    if reason := cannot_see(method.backbone, embeddings=embeddings):
+        raise ValueError(f"{dataset.registered_name}: {reason}")
+    if embeddings and method.augmentation != "none":
+        raise ValueError(
+            f"augmentation must be none where the data set holds embeddings, as "
+            f"{dataset.registered_name!r} does, but got {method.augmentation!r}: there is no image "
+            "to turn or shift; leave --set augmentation out"
+        )
 
 
 def _filled_from(request: Request, stored: Request) -> Request:

@@ -9,12 +9,15 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from datasets.base import EMBEDDINGS
+from datasets.contents import open_contents, prepare
 from datasets.division import Divided, divide, divide_in
 from datasets.folds import digest, split_digest
-from datasets.images import cache_dir, open_images, prepare
+from datasets.images import cache_dir
 from datasets.overlap import Overlap, between_folds, copies, told
 from datasets.people import listed_pairs, read_pairs
 from datasets.split import Folds, Split
+from datasets.vectors import width_of
 from methods.base import Task
 from methods.fit import Incompatible
 from options import plain
@@ -131,6 +134,7 @@ def checked_task(plan: Plan, table: Split) -> Task:
         attributes=table.attributes,
         groups={a: table.groups_of(a) for a in table.attributes},
         macro_findings=tuple(f for f in table.findings if f not in hopeless) or table.findings,
+        width=width_of(table) if plan.dataset.holds == EMBEDDINGS else 0,
     )
     if reason := plan.method.skip(task):
         raise Incompatible(f"{plan.method.registered_name} cannot run here: {reason}")
@@ -149,16 +153,16 @@ def load_data(
     divided = split(plan, table)
     folds, used = divided.folds, divided.table
     persons = _same_person(plan, table)
-    size = plan.method.image_size
-    kept = prepare(used, size, on_bad=plan.on_bad_image, progress=progress)
+    size, holds = plan.method.image_size, plan.dataset.holds
+    kept = prepare(used, holds, size, on_bad=plan.on_bad_image, progress=progress)
     if len(kept) < len(used):
         folds = tuple(_keep(f, set(kept.frame["image_id"])) for f in folds)
     return Loaded(
         table=table,
         folds=folds,
         dropped=dict(kept.dropped),
-        overlap=between_folds(folds, kept, copies(kept, size=size), persons),
-        data_digest=_short(digest(kept.frame), open_images(kept, size).digest()),
+        overlap=between_folds(folds, kept, copies(kept, size=size, holds=holds), persons),
+        data_digest=_short(digest(kept.frame), open_contents(kept, holds, size).digest()),
         split_digest=split_digest(folds),
         notes=divided.notes,
     )

@@ -196,7 +196,7 @@ def test_two_readers_at_once_both_keep_the_digest_of_a_file(
     monkeypatch.setattr(Path, "replace", both_have_written)
     with ThreadPoolExecutor(2) as pool:
         read = [
-            pool.submit(sources._cached_digest, str(file), file.stat(), cache) for _ in range(2)
+            pool.submit(sources.content_digest, str(file), file.stat(), cache) for _ in range(2)
         ]
         digests = {found.result() for found in read}
     assert len(digests) == 1
