@@ -178,7 +178,7 @@ def prepare_run(
         plan.method.check(part)
     source_digest = _short(*(p.read_text() for p in sources(plan)))
     test = sorted({p for f in data.folds for p in f.test.patients})
-    notes = []
+    notes = [*table.notes]
     if any(f.audit_reuses_train for f in data.folds):
         reason = "k-fold leaves no audit fold" if plan.folds else "fewer than 100 audit patients"
         notes.append(f"the attacker is trained on the training patients: {reason}")
