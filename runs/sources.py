@@ -40,7 +40,10 @@ def sources(plan: Plan) -> list[Path]:
 
 
 def _python(path: Path) -> list[Path]:
-    return sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    if not path.is_dir():
+        return [path]
+    # A command line takes no part in a run.
+    return sorted(p for p in path.rglob("*.py") if p.stem != "__main__")
 
 
 def _reached(files: Iterable[Path]) -> set[Path]:

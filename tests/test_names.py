@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = ("benchmarks", "datasets", "metrics", "methods", "leaderboard", "runs", "tracking")
+OURS = ("benchmarks", "datasets", "inspection", "metrics", "methods", "leaderboard", "runs",
+        "tracking")  # fmt: skip
 PROBE = """
 import sys
 sys.path.insert(0, {root!r})

@@ -1,0 +1,1 @@
+"""Commands on data sets, `python -m datasets COMMAND`: one file per command."""

@@ -1,0 +1,54 @@
+"""The flags that name a data set, shared by all commands, and the data set they name."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datasets.base import ChestXrayDataset
+
+
+def add_dataset(parser: argparse.ArgumentParser) -> None:
+    """Add --dataset, --data, --data-root and --plugin, as runner.py has them."""
+    parser.add_argument(
+        "--dataset", metavar="NAME", required=True, help="see python runner.py --list datasets"
+    )
+    parser.add_argument(
+        "--data", action="append", metavar="FIELD=VALUE", default=[],
+        help="set an option of the data set (repeatable)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--data-root", metavar="DIR", default="", help="where the data set was downloaded to"
+    )
+    parser.add_argument(
+        "--plugin", action="append", metavar="FILE.py", default=[],
+        help="a file outside the suite that registers data sets",
+    )  # fmt: skip
+
+
+def asked(options: argparse.Namespace) -> tuple[ChestXrayDataset, Path]:
+    """The data set that the flags name, its fields set, and the root to give to its `table`.
+
+    The root exists: `--data-root`, or where recipes lie for a data set that needs none.
+
+    Raises:
+        UnknownName: a name or field that is not known.
+        ValueError, FileNotFoundError: a value breaks a rule.
+    """
+    from datasets.images import cache_dir
+    from options import assignments
+    from registry import load_plugins
+    from runs.plan import Request, dataset_of
+
+    load_plugins(options.plugin)
+    request = Request(
+        dataset=options.dataset,
+        data=assignments(options.data, "--data"),
+        data_root=options.data_root,
+    )
+    dataset, root = dataset_of(request)
+    root = root or cache_dir() / "recipes"
+    root.mkdir(parents=True, exist_ok=True)
+    return dataset, root
