@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from trees import nih_cxr14
 
 from datasets.base import ChestXrayDataset
 from datasets.folds import assign, digest, kfold
@@ -37,7 +38,10 @@ def covid_tree(root: Path) -> None:
                              f"{i}.png", "", "CC BY"])  # fmt: skip
 
 
-TREES: dict[str, Callable[[Path], None]] = {"covid-chestxray": covid_tree}
+TREES: dict[str, Callable[[Path], None]] = {
+    "covid-chestxray": covid_tree,
+    "nih-cxr14": nih_cxr14.make,
+}
 
 
 @pytest.fixture(params=OURS)
