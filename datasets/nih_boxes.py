@@ -68,11 +68,11 @@ def box_masks(split: Split, boxes: pd.DataFrame, size: int) -> np.ndarray:
     masks = np.zeros((len(images), len(split.findings), size, size), dtype=bool)
     rows_of = images.groupby(images, sort=False).indices
     place = {finding: i for i, finding in enumerate(split.findings)}
-    scale = size / SIDE
-    for box in boxes[boxes["image_id"].isin(rows_of)].itertuples():
-        if box.finding in place:
-            top, left = int(box.y * scale), int(box.x * scale)
-            bottom = int(np.ceil((box.y + box.height) * scale))
-            right = int(np.ceil((box.x + box.width) * scale))
-            masks[rows_of[box.image_id], place[box.finding], top:bottom, left:right] = True
+    drawn = boxes[boxes["image_id"].isin(rows_of) & boxes["finding"].isin(place)]
+    corner, extent = drawn[["x", "y"]].to_numpy(float), drawn[["width", "height"]].to_numpy(float)
+    starts = np.floor(corner * size / SIDE).astype(int)
+    ends = np.ceil((corner + extent) * size / SIDE).astype(int)
+    names = zip(drawn["image_id"].astype(str), drawn["finding"].astype(str), strict=True)
+    for (image, finding), (left, top), (right, bottom) in zip(names, starts, ends, strict=True):
+        masks[rows_of[image], place[finding], top:bottom, left:right] = True
     return masks
