@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-from trees import brax, chexpert, mimic_cxr
 
 from datasets.base import ChestXrayDataset
 from datasets.folds import assign, digest, kfold
@@ -21,29 +19,11 @@ OURS = [name for name, entry in DATASETS.entries().items() if entry.file.is_rela
 PATIENTS = {"train_patients": 20, "val_patients": 8, "audit_patients": 8, "test_patients": 8}
 
 
-def covid_tree(root: Path) -> None:
-    """Twelve people, one image each."""
-    (root / "images").mkdir()
-    columns = ["patientid", "offset", "sex", "age", "finding", "view", "modality", "folder",
-               "filename", "url", "license"]  # fmt: skip
-    rng = np.random.default_rng(0)
-    with (root / "metadata.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        for i in range(12):
-            pixels = rng.integers(0, 255, (70, 60), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / "images" / f"{i}.png")
-            finding = ("COVID-19", "No Finding")[i % 2]
-            writer.writerow([i, 0, "MF"[i % 2], 40 + i, finding, "PA", "X-ray", "images",
-                             f"{i}.png", "", "CC BY"])  # fmt: skip
-
-
 TREES: dict[str, Callable[[Path], None]] = {
-    "brax": brax.make,
-    "chexpert": chexpert.make,
-    "covid-chestxray": covid_tree,
-    "mimic-cxr": mimic_cxr.make,
+    path.stem.replace("_", "-"): import_module(f"trees.{path.stem}").make
+    for path in (Path(__file__).parent / "trees").glob("[a-z]*.py")
 }
+"""By data set: a file dropped into `trees/` writes the miniature tree of the one it is named for."""
 
 
 @pytest.fixture(params=OURS)
