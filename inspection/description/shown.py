@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+
 import pandas as pd
 
 from inspection.description.describing import RECORDED, TRUTH, Description
