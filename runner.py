@@ -102,7 +102,15 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--seed", metavar="N", help="seed of everything random in the run (0)")
     what.add_argument("--findings", metavar="A,B", help="only these findings")
     what.add_argument("--attributes", metavar="A,B", help="only these attributes")
+    what.add_argument(
+        "--split",
+        metavar="S",
+        help="official, patient, fold:i/k, or manifest.csv[#sha256:HEX] (the data set's own)",
+    )
     what.add_argument("--folds", metavar="K", help="patient k-fold, pooled (0: one split)")
+    what.add_argument(
+        "--limit-patients", metavar="N", help="a trial on N patients, every fold keeps its share"
+    )
     what.add_argument(
         "--plugin",
         action="append",
@@ -176,7 +184,7 @@ def run(request: Request, *, again: bool = False, dry: bool = False) -> int:
         if dry:
             table = load_table(plan)
             checked_task(plan, table)
-            for part, folds in enumerate(split(plan, table)):
+            for part, folds in enumerate(split(plan, table).folds):
                 sizes = [
                     f"{f.name} {len(f)} images of {len(f.patients)} patients" for f in folds.all()
                 ]
@@ -233,7 +241,9 @@ def requested(given: argparse.Namespace) -> Request:
             "dataset",
             "data_root",
             "seed",
+            "split",
             "folds",
+            "limit_patients",
             "experiment",
             "device",
             "tracking_uri",

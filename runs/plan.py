@@ -16,6 +16,7 @@ from registry import DATASETS, METHODS, ROOT, load_plugins, unknown
 
 if TYPE_CHECKING:
     from datasets.base import ChestXrayDataset
+    from datasets.division import Division
     from methods.base import Method
     from tracking.rundir import RunDirectory
 
@@ -36,7 +37,10 @@ class Request:
     data: Mapping[str, Any] = field(default_factory=dict)
     data_root: str = ""
     seed: int | str = 0
+    split: str = ""
+    """`official`, `patient`, `fold:i/k` or a manifest; empty means what the data set says."""
     folds: int | str = 0
+    limit_patients: int | str = 0
     findings: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     device: str = "auto"
@@ -54,12 +58,13 @@ class Request:
         """This request with some entries replaced.
 
         The fields of another method or data set are not carried over: what was a default there
-        may be a choice here, as with the presets of the phantom.
+        may be a choice here, as with the presets of the phantom. Nor is the split of another data
+        set, whose manifest names other people.
         """
         request = self
         for name, fields in (("method", "set"), ("dataset", "data")):
             if name in changes and changes[name] != getattr(self, name):
-                cleared: dict[str, Any] = {fields: {}}
+                cleared: dict[str, Any] = {fields: {}} | ({"split": ""} if fields == "data" else {})
                 request = replace(request, **cleared)
         return replace(request, **changes)
 
@@ -107,7 +112,9 @@ class Plan:
     dataset: ChestXrayDataset
     data_root: Path | None
     seed: int
+    split: Division
     folds: int
+    limit_patients: int
     findings: tuple[str, ...]
     attributes: tuple[str, ...]
     device: str
@@ -134,7 +141,9 @@ class Plan:
             "data": options.plain(self.dataset),
             "data_root": str(self.data_root) if self.data_root else None,
             "seed": self.seed,
+            "split": str(self.split),
             "folds": self.folds,
+            "limit_patients": self.limit_patients,
             "findings": list(self.findings),
             "attributes": list(self.attributes),
             "device": self.device,
@@ -158,6 +167,7 @@ class Plan:
         left_out = {"data_root", "on_bad_image", "experiment", "output", "tracking_uri", "plugins"}
         left_out |= {"same_person", "allow_leakage"}
         kept = {k: v for k, v in config.items() if k not in left_out}
+        kept["split"] = self.split.identity
         kept["data_version"] = self.dataset.version
         kept["device"] = self.device.split(":")[0]
         # By content: a file of the same name may hold other weights tomorrow.
@@ -177,6 +187,8 @@ class Plan:
         if self.data_root:
             words += ["--data-root", str(self.data_root)]
         words += ["--seed", str(self.seed)]
+        if not self.own_split:
+            words += ["--split", str(self.split)]
         for name, value in self._beside().items():
             if value != getattr(Request, name):
                 words += [f"--{name.replace('_', '-')}", str(value)]
@@ -193,10 +205,16 @@ class Plan:
             words += ["--allow-leakage", self.allow_leakage]
         return shlex.join(words)
 
+    @property
+    def own_split(self) -> bool:
+        """Whether the folds are what the data set says, or the k of `--folds`."""
+        return bool(self.folds) or str(self.split) == self.dataset.default_split
+
     def _beside(self) -> dict[str, Any]:
         """Options that a command names only where they differ from the default."""
         return {
             "folds": self.folds,
+            "limit_patients": self.limit_patients,
             "threads": self.threads,
             "on_bad_image": self.on_bad_image,
             "experiment": self.experiment,
@@ -238,12 +256,15 @@ def resolve(request: Request) -> Plan:
         raise ValueError(f"--on-bad-image must be error or drop, but got {request.on_bad_image!r}")
     if not request.experiment.strip():
         raise ValueError("--experiment must be a name, but got an empty text")
+    folds = _whole(request.folds, "--folds", low=0, high=1000)
     return Plan(
         method=method,
         dataset=dataset,
         data_root=data_root,
         seed=_whole(request.seed, "--seed", low=0, high=2**31 - 1),
-        folds=_whole(request.folds, "--folds", low=0, high=1000),
+        split=_split(request.split, folds, dataset),
+        folds=folds,
+        limit_patients=_whole(request.limit_patients, "--limit-patients", low=0, high=2**31 - 1),
         findings=request.findings,
         attributes=request.attributes,
         device=_device(request.device),
@@ -340,6 +361,19 @@ def _how_to_get(dataset: str) -> str:
     if (ROOT / page).is_file():
         return f"the page {page} says how to get it"
     return f"its docstring says how to get it ({DATASETS.origin(dataset)})"
+
+
+def _split(name: str, folds: int, dataset: ChestXrayDataset) -> Division:
+    from datasets.division import PATIENT, Division
+
+    if not folds:
+        return Division.named(name or dataset.default_split)
+    if name not in ("", PATIENT):
+        raise ValueError(
+            f"--folds tests each of k parts dealt by patient, so --split must not be given beside "
+            f"it, but got {name!r}; leave out one of them"
+        )
+    return Division(PATIENT)
 
 
 def _same_person(name: str) -> Path | None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from datasets.folds import assign, digest, kfold, manifest
+from datasets.division import Divided, divide, divide_in
+from datasets.folds import digest, manifest
 from datasets.images import cache_dir, open_images, prepare
 from datasets.overlap import Overlap, between_folds, copies, told
 from datasets.people import listed_pairs, read_pairs
@@ -60,14 +61,16 @@ class Loaded:
     overlap: Overlap
     data_digest: str
     split_digest: str
+    notes: tuple[str, ...] = ()
+    """What is to be said of the folds."""
 
 
 def same_data(plan: Plan) -> tuple[object, ...]:
     """What `Loaded` depends on; plans for which it is equal can share one."""
     return (
         plan.dataset, plan.data_root, plan.findings, plan.attributes, plan.folds,
-        plan.seed if plan.folds else 0, plan.method.image_size, plan.on_bad_image,
-        plan.same_person,
+        plan.seed if plan.folds else 0, plan.split, plan.limit_patients,
+        plan.method.image_size, plan.on_bad_image, plan.same_person,
     )  # fmt: skip
 
 
@@ -101,11 +104,14 @@ def load_table(plan: Plan) -> Split:
     return replace(table, findings=findings, attributes=attributes)
 
 
-def split(plan: Plan, table: Split) -> tuple[Folds, ...]:
-    """The folds of the run: one set, or k of them."""
+def split(plan: Plan, table: Split) -> Divided:
+    """The rows of the table that the run uses, and its folds: one set, or k of them.
+
+    Only the k folds depend on the seed of the run: otherwise all seeds test the same patients.
+    """
     if plan.folds:
-        return tuple(kfold(table, plan.folds, seed=plan.seed))
-    return (assign(table, seed=0),)
+        return divide_in(table, plan.folds, limit=plan.limit_patients, seed=plan.seed)
+    return divide(table, plan.split, limit=plan.limit_patients)
 
 
 def checked_task(plan: Plan, table: Split) -> Task:
@@ -135,11 +141,12 @@ def load_data(
         ValueError: an image or the list of persons cannot be read, or a fold would be empty;
             nothing was stored.
     """
-    folds = split(plan, table)
+    divided = split(plan, table)
+    folds, used = divided.folds, divided.table
     persons = _same_person(plan, table)
     size = plan.method.image_size
-    kept = prepare(table, size, on_bad=plan.on_bad_image, progress=progress)
-    if len(kept) < len(table):
+    kept = prepare(used, size, on_bad=plan.on_bad_image, progress=progress)
+    if len(kept) < len(used):
         folds = tuple(_keep(f, set(kept.frame["image_id"])) for f in folds)
     return Loaded(
         table=table,
@@ -148,6 +155,7 @@ def load_data(
         overlap=between_folds(folds, kept, copies(kept, size=size), persons),
         data_digest=_short(digest(kept.frame), open_images(kept, size).digest()),
         split_digest=_short(*(digest(manifest(f)) for f in folds)),
+        notes=divided.notes,
     )
 
 
@@ -169,7 +177,7 @@ def prepare_run(
     table = loaded.table if loaded else load_table(plan)
     task = checked_task(plan, table)
     if plan.from_run:
-        _check_unseen(plan, plan.from_run, split(plan, table))
+        _check_unseen(plan, plan.from_run, split(plan, table).folds)
     data = loaded or load_data(plan, table, progress)
     if not plan.allow_leakage:
         data.overlap.refuse(table.name)
@@ -178,7 +186,7 @@ def prepare_run(
         plan.method.check(part)
     source_digest = _short(*(p.read_text() for p in sources(plan)))
     test = sorted({p for f in data.folds for p in f.test.patients})
-    notes = []
+    notes = [*table.notes, *data.notes]
     if any(f.audit_reuses_train for f in data.folds):
         reason = "k-fold leaves no audit fold" if plan.folds else "fewer than 100 audit patients"
         notes.append(f"the attacker is trained on the training patients: {reason}")

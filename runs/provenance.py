@@ -30,6 +30,10 @@ def first_record(prepared: Prepared) -> RunRecord:
         # Kept apart from trained runs: it cost no training, and may have seen other data.
         variant.append(f"from_run={plan.from_run.path.name}")
     data_variant = options.non_defaults(dataset, leave_out=dataset.resampling_fields)
+    if not plan.own_split:
+        data_variant.append(f"split={plan.split.short}")
+    if plan.limit_patients:
+        data_variant.append(f"limit_patients={plan.limit_patients}")
     if prepared.leakage:
         # Numbers on leaking folds are comparable with nothing but each other.
         data_variant.append("leakage=allowed")
@@ -47,6 +51,8 @@ def first_record(prepared: Prepared) -> RunRecord:
         terms=dataset.terms,
         seed=plan.seed,
         folds=plan.folds,
+        split=plan.split.short,
+        limit_patients=plan.limit_patients,
         data_digest=prepared.data_digest,
         split_digest=prepared.split_digest,
         test_digest=prepared.test_digest,
@@ -95,7 +101,9 @@ def params(plan: Plan) -> dict[str, object]:
         "method": plan.method.registered_name,
         "dataset": plan.dataset.registered_name,
         "seed": plan.seed,
+        "split": str(plan.split),
         "folds": plan.folds,
+        "limit_patients": plan.limit_patients,
     }
     fields |= {f"method.{k}": v for k, v in options.plain(plan.method).items()}
     fields |= {f"data.{k}": v for k, v in options.plain(plan.dataset).items()}

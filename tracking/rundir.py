@@ -84,6 +84,10 @@ class RunRecord:
     """Pairs of persons or pictures in two folds, by kind; a run with any was allowed to have it."""
     allowed_leakage: str = ""
     """The reason that was given; empty where nothing leaks."""
+    split: str = ""
+    """`official`, `patient`, `fold:i/k`, or the digest of a manifest."""
+    limit_patients: int = 0
+    """Number of patients that a trial was limited to; 0 means all."""
     environment: dict[str, str] = field(default_factory=dict)
 
 

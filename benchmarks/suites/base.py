@@ -31,7 +31,10 @@ class Data:
     """Where it was downloaded to; `--data-root` goes before it."""
     findings: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
+    split: str = ""
+    """As `--split` takes it; empty means what the data set says."""
     folds: int = 0
+    limit_patients: int = 0
     on_bad_image: str = "error"
 
 

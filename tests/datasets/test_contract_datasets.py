@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from trees import brax, mimic_cxr
 
 from datasets.base import ChestXrayDataset
 from datasets.folds import assign, digest, kfold
@@ -37,7 +38,11 @@ def covid_tree(root: Path) -> None:
                              f"{i}.png", "", "CC BY"])  # fmt: skip
 
 
-TREES: dict[str, Callable[[Path], None]] = {"covid-chestxray": covid_tree}
+TREES: dict[str, Callable[[Path], None]] = {
+    "brax": brax.make,
+    "covid-chestxray": covid_tree,
+    "mimic-cxr": mimic_cxr.make,
+}
 
 
 @pytest.fixture(params=OURS)
