@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from datasets.expected import Expected
 from datasets.split import Split
 
 FOLD = "fold"
@@ -58,6 +59,10 @@ class ChestXrayDataset:
     def holds(self) -> str:
         """ "images", or "embeddings": one vector per image, made by an encoder beforehand."""
         return IMAGES
+
+    def expects(self) -> Expected:
+        """What must lie below the root, for `python -m datasets check`; by default nothing."""
+        return Expected()
 
     def table(self, root: Path) -> Split:
         """Everything the data set has under the policies of its fields, with `dropped` counted.

@@ -9,7 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inspection.asking import add_dataset, asked
+from inspection.asking import add_dataset, add_split, asked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +26,7 @@ WIDTH = 96
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
     add_dataset(parser)
+    add_split(parser)
     parser.add_argument(
         "--out", metavar="DIR", default="", help="where to write (describe-<data set>)"
     )
@@ -48,14 +49,14 @@ def main(options: argparse.Namespace) -> int:
     check_writable(out)
     dataset, root = asked(options)
     table = dataset.table(root)
-    fold, notes = folds_of(table)
+    fold, notes = folds_of(table, options.split or dataset.default_split)
     made = describe(
         table,
         fold=fold,
         intersections=dataset.intersections,
         references={a: pair[1] for a, pair in dataset.primary_contrasts.items()},
         restricted=dataset.terms == "restricted",
-        notes=notes,
+        notes=(*table.notes, *notes),
     )
     written = write(out, files(made, _command(options)))
     uri = _logged(made, dataset, table, options, out, written)
@@ -67,21 +68,28 @@ def main(options: argparse.Namespace) -> int:
     return DONE
 
 
-def folds_of(table: Split) -> tuple[np.ndarray | None, list[str]]:
-    """The fold of each image in a run that is asked for no other split, and what is to be said.
+def folds_of(table: Split, split: str) -> tuple[np.ndarray | None, list[str]]:
+    """The fold of each image by a division such as "official", and what is to be said of it.
 
-    None with a note where the table cannot be split.
+    None with a note where the table cannot be divided.
+
+    Raises:
+        ValueError, FileNotFoundError: `split` names no division.
     """
-    from datasets.folds import assign, manifest
+    from datasets.division import Division, divide
+    from datasets.folds import manifest
 
+    division = Division.named(split)
     try:
-        listed = manifest(assign(table))
-    except ValueError as error:
-        return None, [f"No folds are described: {error}."]
+        divided = divide(table, division)
+    except ValueError:
+        # The reason may name patients; `python -m datasets check` tells it on the terminal.
+        return None, [f"The images cannot be divided into folds by --split {division.short}."]
+    listed = manifest(divided.folds[0])
     # An audit fold that reuses the training patients comes after them, and tells nothing new.
     first = listed.drop_duplicates("image_id").set_index("image_id")["fold"]
     found: np.ndarray = table.frame["image_id"].map(first).fillna("").to_numpy(dtype=str)
-    return found, []
+    return found, [f"Folds: --split {division.short}.", *divided.notes]
 
 
 def summary(made: Description) -> str:
