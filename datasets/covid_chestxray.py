@@ -84,6 +84,7 @@ class CovidChestxray(ChestXrayDataset):
             filled=("patientid", "filename"),
             unique="filename",
             patient="patientid",
+            united=True,
         )
         return Expected((listed,), (FOLDER,))
 

@@ -38,6 +38,8 @@ class ExpectedTable:
     """A column that must not hold one text twice: the name of an image."""
     patient: str = ""
     """The column that names the person: one image must not have two."""
+    united: bool = False
+    """Whether the data set takes patients that share an image for one, and keeps one row of it."""
     optional: bool = False
     """Whether the data set does without the table."""
 
