@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from datasets.expected import Expected
 from datasets.split import Split
 
 FOLD = "fold"
@@ -68,6 +69,10 @@ class ChestXrayDataset:
             FileNotFoundError, ValueError: such a file is absent or breaks a rule.
         """
         return self
+
+    def expects(self) -> Expected:
+        """What must lie below the root, for `python -m datasets check`; by default nothing."""
+        return Expected()
 
     def table(self, root: Path) -> Split:
         """Everything the data set has under the policies of its fields, with `dropped` counted.

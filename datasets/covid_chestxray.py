@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from datasets.base import ChestXrayDataset
+from datasets.expected import Expected, ExpectedTable
 from datasets.people import as_persons, listed_pairs
 from datasets.split import Split
 from registry import DATASETS, unknown
@@ -71,6 +72,21 @@ class CovidChestxray(ChestXrayDataset):
     findings: tuple[str, ...] = ("COVID-19", "Pneumonia", "No Finding")
     """Any level of the hierarchy can be named, such as "Bacterial" or "Streptococcus"."""
     views: tuple[str, ...] = FRONTAL
+
+    def expects(self) -> Expected:
+        """As in the base class."""
+        views = (*FRONTAL, *LATERAL, "Axial", "Coronal")
+        listed = ExpectedTable(
+            files=(METADATA,),
+            columns={name: (name,) for name in COLUMNS},
+            vocabulary={"sex": tuple(SEXES), "view": views, "modality": ("X-ray", "CT")},
+            ages=("age",),
+            filled=("patientid", "filename"),
+            unique="filename",
+            patient="patientid",
+            united=True,
+        )
+        return Expected((listed,), (FOLDER,))
 
     def table(self, root: Path) -> Split:
         rows = _read(root)

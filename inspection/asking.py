@@ -52,3 +52,25 @@ def asked(options: argparse.Namespace) -> tuple[ChestXrayDataset, Path]:
     root = root or cache_dir() / "recipes"
     root.mkdir(parents=True, exist_ok=True)
     return dataset, root
+
+
+def add_split(parser: argparse.ArgumentParser) -> None:
+    """Add --split, as runner.py has it."""
+    parser.add_argument(
+        "--split", metavar="S", default="",
+        help="the folds that are looked at: official, patient, fold:i/k or a csv file (the split "
+        "that a run has where none is named)",
+    )  # fmt: skip
+
+
+def whole_number(text: str, flag: str, *, low: int, high: int) -> int:
+    """The number that a flag gives.
+
+    Raises:
+        ValueError: it is no whole number, or lies outside the limits.
+    """
+    if not text.isdecimal():
+        raise ValueError(f"{flag} must be a whole number, but got {text!r}")
+    if not low <= int(text) <= high:
+        raise ValueError(f"{flag} must lie between {low} and {high}, but got {text}")
+    return int(text)

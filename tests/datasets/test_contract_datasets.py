@@ -23,7 +23,7 @@ TREES: dict[str, Callable[[Path], None]] = {
     path.stem.replace("_", "-"): import_module(f"trees.{path.stem}").make
     for path in (Path(__file__).parent / "trees").glob("[a-z]*.py")
 }
-"""By data set: a file dropped into `trees/` writes the miniature tree of the one it is named for."""
+"""A file dropped into `trees/` writes the miniature tree of the data set it is named for."""
 
 
 @pytest.fixture(params=OURS)
