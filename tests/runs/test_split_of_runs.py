@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import runner
-from datasets.folds import manifest
+from datasets.folds import manifest, split_digest
 from runs.plan import Plan, Request, resolve
 from runs.preparation import load_table, prepare_run, same_data, split
 from runs.provenance import first_record, params
@@ -107,6 +107,16 @@ def test_only_k_folds_depend_on_the_seed() -> None:
         assert tested(**by) == tested(**by, seed=1)
     assert tested(folds=3) != tested(folds=3, seed=1)
     assert tested(folds=3) == tested(split="fold:1/3")
+
+
+def test_a_choice_of_findings_and_attributes_moves_nobody_to_another_fold() -> None:
+    digests = set()
+    for chosen in ({}, {"findings": ("Edema",)}, {"attributes": ("sex",)}):
+        plan = resolve(asked(split="patient", **chosen))
+        divided = split(plan, load_table(plan))
+        digests.add(split_digest(divided.folds))
+        assert divided.folds[0].test.findings == (plan.findings or divided.table.all_findings)
+    assert len(digests) == 1
 
 
 def test_the_record_tells_split_and_limit_and_the_leaderboard_keeps_them_apart(
