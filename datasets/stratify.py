@@ -54,7 +54,7 @@ def strata_of(table: Split) -> Strata:
     patient, ids = _codes(table)
     groups = {
         f"{attribute}={group}": mask
-        for attribute in table.attributes
+        for attribute in table.all_attributes or table.attributes
         for group, mask in _groups(table, attribute).items()
     }
     found: dict[str, np.ndarray] = {}
@@ -66,9 +66,8 @@ def strata_of(table: Split) -> Strata:
 
     for name, mask in groups.items():
         add(name, mask)
-    labels = table.labels()
-    for column, finding in enumerate(table.findings):
-        values = labels[:, column]
+    for finding in table.all_findings or table.findings:
+        values = table.frame[finding].to_numpy(dtype=np.float32)
         for value in (1, 0) if np.isnan(values).any() else (1,):
             here = values == value
             add(f"{finding}={value}", here)
@@ -104,8 +103,8 @@ def dealt(strata: Strata, shares: Sequence[float], *, seed: int) -> np.ndarray:
     chance = np.random.default_rng([seed, 0x5EED]).permutation(n)
     order = np.lexsort((chance, held[bounds[:-1]]))
     places = apportioned(n, shares)
+    # Patients of each stratum in each part so far, times its weight.
     got = np.zeros((len(sizes), len(shares)), dtype=np.int64)
-    """Patients of each stratum in each part so far, times its weight."""
     part = np.empty(n, dtype=np.int64)
     for patient in order.tolist():
         of = held[bounds[patient] : bounds[patient + 1]]

@@ -107,9 +107,12 @@ class _Run:
         started = time.perf_counter()
         handler = logging.FileHandler(self.directory.path / LOG)
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-        without_ids = WithoutIds(self.redactor)
         self.log.addHandler(handler)
-        self.log.addFilter(without_ids)
+        without_ids = WithoutIds(self.redactor)
+        told = [*self.log.handlers]
+        for one in told:
+            # The terminal's too: a suite keeps what its runs say there.
+            one.addFilter(without_ids)
         self.contexts = [self._context(*part) for part in enumerate(self.prepared.folds)]
         try:
             with Attackers(self.prepared, self.contexts, self.log) as attackers:
@@ -128,7 +131,8 @@ class _Run:
             self._fail(error)
             raise
         finally:
-            self.log.removeFilter(without_ids)
+            for one in told:
+                one.removeFilter(without_ids)
             self.log.removeHandler(handler)
             handler.close()
         rmtree(self.directory.path / "work", ignore_errors=True)

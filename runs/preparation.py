@@ -109,7 +109,13 @@ def load_table(plan: Plan) -> Split:
         for name in asked:
             if name not in known:
                 raise unknown(f"{kind} of {plan.dataset.registered_name}", name, known)
-    return replace(table, findings=findings, attributes=attributes)
+    return replace(
+        table,
+        findings=findings,
+        attributes=attributes,
+        all_findings=table.findings,
+        all_attributes=table.attributes,
+    )
 
 
 def split(plan: Plan, table: Split) -> Divided:

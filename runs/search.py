@@ -25,7 +25,7 @@ from runs.provenance import params, primary_contrasts, tags
 from runs.study import STARTUP, Found, Study, Trial, short_hash
 from runs.trial import run_trial
 from tracking.pseudonyms import Pseudonyms
-from tracking.redaction import Redactor
+from tracking.redaction import Redactor, WithoutIds
 from tracking.rundir import headline
 from tracking.store import Store, StoreError, metric_keys
 
@@ -61,6 +61,9 @@ def search(study: Study, trials: int, store: Store, log: logging.Logger) -> Foun
     study.path.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(study.path / "study.log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    plan = study.prepared.plan
+    names = Pseudonyms(plan.output, plan.dataset.registered_name)
+    handler.addFilter(WithoutIds(Redactor(names, study.prepared.tables)))
     log.addHandler(handler)
     try:
         return _Search(study, budget(study, trials), store, log).go()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from tracking.pseudonyms import Pseudonyms
 
-ID_COLUMNS = ("patient_id", "study_id", "image_id", "path")
+ID_COLUMNS = ("patient_id", "study_id", "image_id")
 SHORT = 6
 """Characters. A shorter id counts only where no letter or digit stands beside it: "p7" is not part
 of "p70". A longer one is found anywhere, as in a file name made of it."""
@@ -77,18 +76,30 @@ def _ordered(ids: Iterable[str]) -> dict[str, dict[int, set[str]]]:
     return {start: dict(sorted(by.items(), reverse=True)) for start, by in found.items()}
 
 
-def _ids(tables: Iterable[pd.DataFrame]) -> set[str]:
-    """All ids and paths of the tables, and the parts of paths that tell the patient."""
-    frame = pd.concat(
-        [t[[c for c in ID_COLUMNS if c in t]].astype(object) for t in tables], ignore_index=True
-    )
-    frame = frame.fillna("").astype(str).drop_duplicates()
-    ids = {text for column in frame for text in frame[column]}
+def _ids(tables: Sequence[pd.DataFrame]) -> set[str]:
+    """All ids of the tables, and the parts of paths that tell the patient."""
+    ids = {
+        text
+        for table in tables
+        for column in ID_COLUMNS
+        if column in table
+        for text in table[column].dropna().astype(str).unique().tolist()
+    }
     owner: dict[str, str] = {}
-    for patient, path in zip(frame["patient_id"], frame["path"], strict=True):
-        for part in PurePosixPath(path).parts:
-            for name in (part, part.partition(".")[0]):
-                if owner.setdefault(name, patient) != patient:
-                    owner[name] = ""
-    ids |= {name for name, patient in owner.items() if patient and len(name) >= SHORTEST_PART}
+    paths = pd.concat([t[["patient_id", "path"]].astype(str) for t in tables]).drop_duplicates()
+    pairs = list(zip(*(paths[c].tolist() for c in paths), strict=True))
+    for patient, path in pairs:
+        for name in _parts(path):
+            if owner.setdefault(name, patient) != patient:
+                owner[name] = ""
+    for _, path in pairs:
+        # A part that tells the patient stands for the whole path, which need not be held then.
+        own = [name for name in _parts(path) if owner[name]]
+        ids.update(own or [path])
     return ids - {""}
+
+
+def _parts(path: str) -> list[str]:
+    """Folder and file names in a path, the last without its ending too."""
+    parts = path.split("/")
+    return [p for p in (*parts, parts[-1].partition(".")[0]) if len(p) >= SHORTEST_PART]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -52,11 +53,8 @@ def redact(tmp_path: Path) -> Redactor:
 )
 def test_an_id_is_replaced_wherever_it_stands(redact: Redactor, text: str, raw: str) -> None:
     told = redact(text)
-    pseudonyms = {redact.names.one(v) for v in TABLE.to_numpy().ravel()}
-    rest = told
-    for pseudonym in pseudonyms:
-        rest = rest.replace(pseudonym, "")
-    assert raw not in rest and told != text
+    assert told != text
+    assert raw not in re.sub("[0-9a-f]{16}", "", told)
 
 
 @pytest.mark.parametrize(
