@@ -125,7 +125,7 @@ class MimicCxr(Mentions, MimicIV):
         A study without any label was not read by the labeller, so its blanks do not mean absence.
         """
         found = files.study_mentions(root, self.labeler)
-        there = study.isin(found.index).to_numpy()
+        there = found.index.get_indexer(pd.Index(study)) >= 0
         if not there.any():
             raise ValueError(
                 f"{files.LABELS[self.labeler]} must list studies with an image in the views "
