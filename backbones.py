@@ -7,7 +7,7 @@ operation on an activation, so that per-sample gradients exist. Those of torchvi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from registry import unknown
+
+SMALLEST_SPREAD = 1e-4
+"""Of a number of a levelled embedding, whose typical deviation is 1."""
 
 
 class Backbone(nn.Module):
@@ -166,27 +169,61 @@ def _first_layer(layer: nn.Conv2d, channels: int) -> nn.Conv2d:
     return nn.Conv2d(channels, layer.out_channels, kernel_size=7, stride=2, padding=3, bias=False)
 
 
-class _Level(nn.Module):
+class Level(nn.Module):
     """Embeddings `(n, width)`, each with mean 0 and standard deviation 1 over its own numbers.
 
-    Statistics of training patients would scale them better or no worse, but private training could
-    not account for these.
+    Once `fit`, every one of the numbers has these over training rows too. That is a little better
+    (validation macro AUC of embeddings of the phantom, two seeds: +0.01 for a linear head, up to
+    +0.004 for mlp), but private training cannot account for means of its patients and does without.
     """
 
+    def __init__(self, inputs: int) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.spread: Tensor
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("spread", torch.ones(inputs))
+
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """Take mean and standard deviation of the rows of all batches `(k, width)`."""
+        rows = 0
+        total = squares = torch.zeros(len(self.mean), dtype=torch.float64)
+        for batch in batches:
+            level = _leveled(batch).double()
+            rows, total = rows + len(level), total + level.sum(0)
+            squares = squares + level.square().sum(0)
+        mean = total / max(1, rows)
+        spread = (squares / max(1, rows) - mean.square()).clamp_min(0).sqrt()
+        # A number that never moves in training is noise if it moves later.
+        spread = torch.where(spread < SMALLEST_SPREAD, torch.ones_like(spread), spread)
+        self.mean.copy_(mean)
+        self.spread.copy_(spread)
+
     def forward(self, x: Tensor) -> Tensor:
-        leveled: Tensor = nn.functional.layer_norm(x, x.shape[1:])
-        return leveled
+        return (_leveled(x) - self.mean) / self.spread
+
+
+def _leveled(x: Tensor) -> Tensor:
+    leveled: Tensor = nn.functional.layer_norm(x.float(), x.shape[1:])
+    return leveled
+
+
+def levels(*modules: nn.Module) -> list[Level]:
+    """The parts of networks that can be fitted to the embeddings that they will see."""
+    return [part for module in modules for part in module.modules() if isinstance(part, Level)]
 
 
 def linear(outputs: int, inputs: int) -> Backbone:
     """A linear head on embeddings as they are, but for their level: a linear probe."""
-    return Backbone(_Level(), inputs, outputs)
+    return Backbone(Level(inputs), inputs, outputs)
 
 
 def mlp(outputs: int, inputs: int) -> Backbone:
     """One hidden layer of 256 on embeddings."""
     hidden = 256
-    encoder = nn.Sequential(_Level(), nn.Linear(inputs, hidden), nn.LayerNorm(hidden), nn.ReLU())
+    encoder = nn.Sequential(
+        Level(inputs), nn.Linear(inputs, hidden), nn.LayerNorm(hidden), nn.ReLU()
+    )
     return Backbone(encoder, hidden, outputs)
 
 

@@ -56,6 +56,11 @@ class ChestXrayDataset:
         """
 
     @property
+    def variant(self) -> tuple[str, ...]:
+        """What beside its fields tells its results from others under its name, as name=value."""
+        return ()
+
+    @property
     def holds(self) -> str:
         """ "images", or "embeddings": one vector per image, made by an encoder beforehand."""
         return IMAGES

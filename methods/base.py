@@ -150,6 +150,8 @@ class Method:
     registered_name: ClassVar[str] = ""
     unaccounted: ClassVar[str] = ""
     """Why private training cannot account for what the method does to its data; empty if it can."""
+    standardises: ClassVar[bool] = True
+    """Whether embeddings are scaled by mean and deviation of training rows."""
     smallest: ClassVar[Mapping[str, Any]] = {}
     """Fields of its own with which it runs in seconds; for tests, which need no good result."""
 

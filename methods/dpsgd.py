@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from methods.base import Context, Kit, Method, Task, tunable
 from registry import METHODS
@@ -36,6 +36,9 @@ class DpSgd(Method):
     setting of Tayebi Arasteh et al., Commun. Med. 2024;4:46, Methods, "DP training". Differs: AdamW
     takes the noised step; the unit is the patient, where theirs is the image.
     """
+
+    # Means of training patients would be released without noise.
+    standardises: ClassVar[bool] = False
 
     epsilon: float = 8.0
     """Target privacy loss in [0.1, 100]; inf clips without noise, which guarantees nothing."""

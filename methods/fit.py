@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from backbones import levels
 from datasets.split import Folds, Split
 from methods.base import Context, Kit, Method, Task
 from methods.loader import Rows, training_loader
@@ -22,6 +23,8 @@ from methods.selection.base import Candidate, Strategy, macro_auc
 from methods.train import History, Schedule, Validated, train
 from metrics.validation import ValidationPredictions
 
+STANDARDISED_TOGETHER = 4096
+"""Embeddings read at once to learn their mean and deviation."""
 FEW_STEPS = 300
 """Updates below which a network that starts from scratch has hardly left its initial weights."""
 
@@ -56,6 +59,7 @@ def fit(
     if stored_weights:
         net.load_state_dict(load_file(stored_weights))
     if train_rows:
+        _standardise(method, net, train_rows)
         judge = _Judge(method, net, folds.val, ctx)
         kit = _kit(method, net, train_rows, ctx)
         schedule = Schedule(
@@ -116,6 +120,15 @@ def _training_rows(method: Method, train_fold: Split, ctx: Context) -> Rows:
     return Rows(chosen, ctx.task, method.image_size)
 
 
+def _standardise(method: Method, module: nn.Module, rows: Rows) -> None:
+    """Fit the parts of a network that level embeddings to those it is trained on."""
+    if not method.standardises:
+        return
+    for level in levels(module):
+        batches = torch.arange(len(rows)).split(STANDARDISED_TOGETHER)
+        level.fit(rows.__getitems__(batch.tolist()).images for batch in batches)
+
+
 def _kit(method: Method, net: nn.Module, rows: Rows, ctx: Context) -> Kit:
     """What the loop needs, hardened.
 
@@ -123,6 +136,7 @@ def _kit(method: Method, net: nn.Module, rows: Rows, ctx: Context) -> Kit:
         ValueError: hardening trains other parameters than those of the network that predicts.
     """
     objective = method.objective(ctx.task).to(ctx.device)
+    _standardise(method, objective, rows)
     trained = [p for m in (net, objective) for p in m.parameters() if p.requires_grad]
     kit = Kit(
         net=net,

@@ -57,8 +57,13 @@ class Verifier:
 
     @classmethod
     def of_embeddings(cls, inputs: int, *, seed: int = 0) -> Verifier:
-        """The attacker of embeddings of this width."""
-        return cls(seed=seed, backbone="mlp", inputs=inputs)
+        """The attacker of embeddings of this width: a linear map, learnt like the others.
+
+        On the phantom, from 250 audit patients, it finds more than mlp does: AUC 0.68 against 0.64
+        of features of a classifier, 0.93 against 0.89 of 16 x 16 pixels taken as embeddings; noise
+        on its input and more steps find no more.
+        """
+        return cls(seed=seed, backbone="linear", inputs=inputs)
 
     def __post_init__(self) -> None:
         smallest = {"steps": 1, "batch_patients": 2, "width": 2, "image_size": 8}
@@ -90,6 +95,8 @@ def train_verifier(
     import torch
     from torch.nn import functional
 
+    from backbones import levels
+
     pairs = _Pairs(np.asarray(patients), config)
     for stack in (images, counterparts):
         if stack is not None and len(stack) != len(patients):
@@ -99,6 +106,8 @@ def train_verifier(
             )
     with _seeded(config.seed):
         net = _untrained(config)
+        for level in levels(net):
+            level.fit([_prepare(images, config.image_size)])
         optimizer = torch.optim.AdamW(
             net.parameters(), lr=config.lr, weight_decay=config.weight_decay
         )

@@ -273,7 +273,7 @@ def resolve(request: Request) -> Plan:
         limit_patients=whole(request.limit_patients, "--limit-patients", low=0, high=2**31 - 1),
         findings=request.findings,
         attributes=request.attributes,
-        device=_device(request.device),
+        device=device_named(request.device),
         threads=whole(request.threads, "--threads", low=1, high=1024),
         on_bad_image=request.on_bad_image,
         output=output,
@@ -438,7 +438,12 @@ def whole(value: int | str, flag: str, *, low: int, high: int) -> int:
     return number
 
 
-def _device(name: str) -> str:
+def device_named(name: str) -> str:
+    """The device that a name means; "auto" is a GPU where there is one.
+
+    Raises:
+        ValueError: it is none, or is not there.
+    """
     import torch
 
     if name == "auto":

@@ -34,6 +34,7 @@ def first_record(prepared: Prepared) -> RunRecord:
         data_variant.append(f"split={plan.split.short}")
     if plan.limit_patients:
         data_variant.append(f"limit_patients={plan.limit_patients}")
+    data_variant += dataset.variant
     if prepared.leakage:
         # Numbers on leaking folds are comparable with nothing but each other.
         data_variant.append("leakage=allowed")
@@ -59,7 +60,7 @@ def first_record(prepared: Prepared) -> RunRecord:
         source_digest=prepared.source_digest,
         primary_contrasts=primary_contrasts(dataset, prepared.task, prepared.folds),
         attributes_at_test=list(method.attributes_at_test(prepared.task)),
-        released=method.released,
+        released=released(prepared),
         operating_point=method.operating_point,
         oracle=oracle_note(method.selection),
         command=plan.command(),
@@ -72,6 +73,14 @@ def first_record(prepared: Prepared) -> RunRecord:
         allowed_leakage=plan.allow_leakage if prepared.leakage else "",
         environment=environment(plan.device),
     )
+
+
+def released(prepared: Prepared) -> str:
+    """What the method publishes of this data set, in words for the leaderboard."""
+    method = prepared.plan.method
+    if prepared.task.width and method.releases_originals:
+        return "embeddings released"
+    return method.released
 
 
 def tags(prepared: Prepared) -> dict[str, str]:
