@@ -29,11 +29,9 @@ def drawn(rows: int, seed: int = 0, *, dependent: bool = True) -> tuple[pd.DataF
     return groups, pd.Series(label.astype(float))
 
 
-def rate(
-    groups: pd.DataFrame, labels: pd.Series, found: Curated, attribute: str, name: str
-) -> float:
+def percent(labels: pd.Series, groups: pd.Series, name: str, found: Curated) -> float:
     """The positive rate of a group among the rows that were kept."""
-    return float(labels[found.kept & (groups[attribute] == name)].mean())
+    return 100 * float(labels[found.kept & (groups == name)].mean())
 
 
 def test_all_six_published_rates_are_met_within_three_tenths_of_a_point() -> None:
