@@ -61,7 +61,7 @@ def load(root: Path, path: Path, section: str) -> Release:
         if name in held:
             frame[name] = held[name]
     if "order" in held:
-        frame["order"] = tabular.numbers(path, held["order"])
+        frame["order"] = tabular.numbers(path, held["order"].rename(columns["order"][0]))
     frame["path"] = _paths(root, ids)
     labels, unread, note = _labels(root, section, ids)
     return Release("CheXpert Plus", frame, labels, unread, root, (), note)

@@ -76,8 +76,8 @@ def read(
     try:
         frame = pd.read_csv(
             path,
-            header=None,
-            skiprows=1,
+            # Not skipped by counting lines: a header may have blank ones above it.
+            header=0,
             names=range(len(held)),
             usecols=sorted(set(places.values())),
             dtype=str,
@@ -105,6 +105,7 @@ def numbers(path: Path, column: pd.Series, *, allowed: Sequence[float] = ()) -> 
     texts = column.replace("", np.nan)
     values = pd.to_numeric(texts, errors="coerce")
     bad = values.isna() & texts.notna()
+    bad |= np.isinf(values)
     if allowed:
         bad |= values.notna() & ~values.isin(allowed)
     if bad.any():
