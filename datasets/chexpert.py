@@ -25,8 +25,9 @@ from datasets.split import Split
 from datasets.visits import first_images, visits
 from registry import DATASETS, unknown
 
-FRONTAL = ("AP", "PA")
-VIEWS = (*FRONTAL, "LL", "RL", "Lateral", UNKNOWN)
+FRONTAL = ("AP", "PA", UNKNOWN)
+"""Unknown: frontal, but the projection is not recorded, as of the whole test set."""
+VIEWS = ("AP", "PA", "LL", "RL", "Lateral", UNKNOWN)
 OLDEST = 90
 """Years; older patients are recorded as 90."""
 RELEASES = ("", "v1.0", "plus")
@@ -71,7 +72,8 @@ class Chexpert(Mentions, ChexpertPeople, AgeBands):
     """CheXpert Plus: the section of the reports that labels are mined from: impression, findings or
     report."""
     views: tuple[str, ...] = FRONTAL
-    """Views that stay: AP, PA; LL and RL (recorded as frontal all the same); Lateral; Unknown."""
+    """Views that stay: AP, PA, Unknown (frontal, no more is recorded); LL and RL (recorded as
+    frontal all the same); Lateral."""
     one_image_per_patient: bool = False
     """Only the first image of each patient: lowest number of study, then of view."""
     split_file: str = ""
@@ -128,6 +130,7 @@ class Chexpert(Mentions, ChexpertPeople, AgeBands):
             first = first_images(rows.frame["patient"], rows.frame["time"], rows.frame["number"])
             rows = rows.keep(first, "not the first image of the patient")
         labels = self.labelled(release.labels.loc[rows.frame.index])
+        labels[release.unread[rows.frame.index]] = np.nan
         notes = [f"release: {release.name}", *release.notes, *people.notes]
         if self.curation:
             rows, told = self._curated(rows, labels, people, release)

@@ -44,6 +44,8 @@ class Release:
     frame: pd.DataFrame
     labels: pd.DataFrame
     """Mentions of the fourteen findings in {1, 0, -1, NaN}, one row per row of `frame`."""
+    unread: np.ndarray
+    """Rows `(n,)` that were never labelled: their blanks do not mean absence."""
     root: Path
     around: tuple[Path, ...]
     """Folders in which a file that belongs to the release may lie."""
@@ -85,6 +87,7 @@ def load(root: Path, folder: Path) -> Release:
         name="CheXpert v1.0",
         frame=pd.concat(frames, ignore_index=True),
         labels=pd.concat(labels, ignore_index=True),
+        unread=np.zeros(sum(map(len, frames)), dtype=bool),
         root=base,
         around=(root, folder, folder.parent),
     )

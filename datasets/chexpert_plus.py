@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from datasets import tabular
@@ -60,14 +61,16 @@ def load(root: Path, path: Path, section: str) -> Release:
         if name in held:
             frame[name] = held[name]
     if "order" in held:
-        frame["order"] = tabular.numbers(path, held["order"])
-    labels, note = _labels(root, section, ids)
+        frame["order"] = tabular.numbers(path, held["order"].rename(columns["order"][0]))
     frame["path"] = _paths(root, ids)
-    return Release("CheXpert Plus", frame, labels, root, (), note)
+    labels, unread, note = _labels(root, section, ids)
+    return Release("CheXpert Plus", frame, labels, unread, root, (), note)
 
 
-def _labels(root: Path, section: str, ids: pd.Series) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Mentions of each image, and what to know about them."""
+def _labels(
+    root: Path, section: str, ids: pd.Series
+) -> tuple[pd.DataFrame, np.ndarray, tuple[str, ...]]:
+    """Mentions of each image, where there are none at all, and what to know about them."""
     path = tabular.locate(
         root / FOLDER, f"{section}_fixed.json", of="CheXpert Plus", how_to_get=HOW_TO_GET
     )
@@ -81,14 +84,15 @@ def _labels(root: Path, section: str, ids: pd.Series) -> tuple[pd.DataFrame, tup
     said = mentions(path, texts.astype(str)).set_axis(found.to_numpy())
     said = said[~said.index.duplicated()]
     labels = said.reindex(ids.to_numpy()).set_axis(ids.index)
-    lacking = int((~ids.isin(said.index)).sum())
+    unread = ~ids.isin(said.index).to_numpy()
+    lacking = int(unread.sum())
     if lacking == len(ids):
         raise ValueError(
             f"{path} must have labels of the images that are listed, but has none of the "
             f"{len(ids)}; take both from one release"
         )
-    told = f"{lacking} of {len(ids)} images are not in {path.name}: it mentions nothing of them"
-    return labels, (told,) if lacking else ()
+    told = f"{lacking} of {len(ids)} images are not in {path.name}: their labels are blank"
+    return labels, unread, (told,) if lacking else ()
 
 
 def _lines(path: Path) -> Iterator[dict[str, object]]:

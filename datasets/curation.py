@@ -10,7 +10,7 @@ import pandas as pd
 
 CLOSE = 1e-9
 """Largest difference of a share at which the fit has arrived."""
-SWEEPS = 20_000
+SWEEPS = 5_000
 ROUNDED = 0.002
 """How far shares and rates printed with two or four digits may contradict each other."""
 TOLERANCE = 0.003

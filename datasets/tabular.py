@@ -76,8 +76,8 @@ def read(
     try:
         frame = pd.read_csv(
             path,
-            header=None,
-            skiprows=1,
+            # Not skipped by counting lines: a header may have blank ones above it.
+            header=0,
             # No further than needed: some headers have more fields than all of their rows.
             names=range(max(places.values(), default=0) + 1),
             usecols=sorted(set(places.values())),
@@ -106,6 +106,7 @@ def numbers(path: Path, column: pd.Series, *, allowed: Sequence[float] = ()) -> 
     texts = column.replace("", np.nan)
     values = pd.to_numeric(texts, errors="coerce")
     bad = values.isna() & texts.notna()
+    bad |= np.isinf(values)
     if allowed:
         bad |= values.notna() & ~values.isin(allowed)
     if bad.any():

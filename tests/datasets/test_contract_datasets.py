@@ -19,11 +19,10 @@ OURS = [name for name, entry in DATASETS.entries().items() if entry.file.is_rela
 PATIENTS = {"train_patients": 20, "val_patients": 8, "audit_patients": 8, "test_patients": 8}
 
 
-TREES: dict[str, Callable[[Path], None]] = {
-    path.stem.replace("_", "-"): import_module(f"trees.{path.stem}").make
-    for path in (Path(__file__).parent / "trees").glob("[a-z]*.py")
-}
-"""A file dropped into `trees/` writes the miniature tree of the data set it is named for."""
+def tree_of(name: str) -> Callable[[Path], None]:
+    """What writes the miniature tree of a data set: the file in `trees/` that is named for it."""
+    make: Callable[[Path], None] = import_module(f"trees.{name.replace('-', '_')}").make
+    return make
 
 
 @pytest.fixture(params=OURS)
@@ -31,7 +30,7 @@ def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[ChestXrayDatas
     """Each data set in turn, small, with the directory it reads."""
     cls: Any = DATASETS.get(request.param)
     if cls.needs_root:
-        TREES[request.param](tmp_path)
+        tree_of(request.param)(tmp_path)
         return cls(), tmp_path
     return cls(**PATIENTS), tmp_path
 
