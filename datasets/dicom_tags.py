@@ -6,6 +6,7 @@ import logging
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -84,7 +85,9 @@ class _Kept:
                 # Whether that matters is found out when its pixels are asked for.
                 return ("",) * len(self.names)
 
-        with ThreadPoolExecutor(THREADS) as threads:
+        with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as threads:
+            # pydicom warns of every odd date and age of 10^4 files.
+            warnings.simplefilter("ignore")
             texts = threads.map(read, sources)
             self.texts.update(zip((s.key for s in sources), texts, strict=True))
         self._save()

@@ -63,7 +63,7 @@ def labels_file(path: Path, *, by_reader: bool) -> pd.DataFrame:
     Raises:
         ValueError: a column is missing, or a label is neither 0 nor 1.
     """
-    wanted = {"image": ("image_id",), "reader": ("rad_id",)}
+    wanted: dict[str, tuple[str, ...]] = {"image": ("image_id",), "reader": ("rad_id",)}
     wanted |= {name: (name, *ALSO.get(name, ())) for name in FINDINGS}
     optional = FINDINGS if by_reader else ("reader", *FINDINGS)
     held = tabular.read(path, wanted, optional=optional)

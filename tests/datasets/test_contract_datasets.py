@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from trees import brax, mimic_cxr, padchest
+from trees import brax, mimic_cxr, padchest, vindr_cxr
 
 from datasets.base import ChestXrayDataset
 from datasets.folds import assign, digest, kfold
@@ -43,6 +43,7 @@ TREES: dict[str, Callable[[Path], None]] = {
     "covid-chestxray": covid_tree,
     "mimic-cxr": mimic_cxr.make,
     "padchest": padchest.make,
+    "vindr-cxr": vindr_cxr.make,
 }
 
 
