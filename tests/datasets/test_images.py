@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from datasets import shards
@@ -188,6 +190,19 @@ def test_late_process_hears_of_the_same_faults(root: Path, cache: Path) -> None:
     job = job_with_a_fault(root, cache)
     assert [f.path for f in shards.make(job)] == ["bad.png"]
     assert [f.path for f in shards.make(job)] == ["bad.png"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "no locks"), NotImplementedError()])
+def test_file_system_without_locks_is_prepared_on(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    table = split(root, paint(root, [10, 20]))
+    assert open_images(prepare(table, SIZE), SIZE).take()[:, 0, 0].tolist() == [10, 20]
+    assert not list(cache.rglob("*.part"))
 
 
 # Stopped half-way
