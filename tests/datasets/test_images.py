@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -220,6 +221,39 @@ def test_interrupted_preparation_goes_on_where_it_stopped(
     decoded = count_decoded(monkeypatch)
     prepare(table, SIZE, workers=0)
     assert len(decoded) == 2  # two shards of two were kept
+    assert open_images(table, SIZE).take()[:, 0, 0].tolist() == values
+
+
+def prepare_until_killed(root: Path, paths: list[str]) -> None:
+    """Prepare shards of two; the third does not end."""
+    shards.SHARD_IMAGES = 2
+
+    def stuck(data: bytes, size: int) -> np.ndarray:
+        if len(list(cache_dir().rglob("*.index.npy"))) == 2:
+            time.sleep(600)
+        return decode(data, size)
+
+    shards.decode = stuck
+    prepare(split(root, paths), SIZE, workers=0)
+
+
+def test_killed_preparation_goes_on_where_it_stopped(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [10, 20, 30, 40, 50, 60]
+    paths = paint(root, values)
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=prepare_until_killed, args=(root, paths))
+    process.start()
+    while len(list(cache.rglob("*.index.npy"))) < 2 and process.is_alive():
+        time.sleep(0.02)
+    process.kill()
+    process.join()
+    monkeypatch.setattr(shards, "SHARD_IMAGES", 2)
+    decoded = count_decoded(monkeypatch)
+    table = split(root, paths)
+    prepare(table, SIZE, workers=0)
+    assert len(decoded) == 2
     assert open_images(table, SIZE).take()[:, 0, 0].tolist() == values
 
 
