@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from trees import csv as csv_tree
 from trees import nih_cxr14
 
 from datasets.base import ChestXrayDataset
@@ -40,6 +41,7 @@ def covid_tree(root: Path) -> None:
 
 TREES: dict[str, Callable[[Path], None]] = {
     "covid-chestxray": covid_tree,
+    "csv": csv_tree.make,
     "nih-cxr14": nih_cxr14.make,
 }
 
