@@ -78,7 +78,8 @@ def read(
             path,
             header=None,
             skiprows=1,
-            names=range(len(held)),
+            # No further than needed: some headers have more fields than all of their rows.
+            names=range(max(places.values(), default=0) + 1),
             usecols=sorted(set(places.values())),
             dtype=str,
             # Without this a line with one field too many would shift all columns by one.
