@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from trees import brax, mimic_cxr, nih_cxr14
+from trees import brax, chexpert, mimic_cxr, nih_cxr14
 
 from datasets.base import ChestXrayDataset
 from datasets.folds import assign, digest, kfold
@@ -40,6 +40,7 @@ def covid_tree(root: Path) -> None:
 
 TREES: dict[str, Callable[[Path], None]] = {
     "brax": brax.make,
+    "chexpert": chexpert.make,
     "covid-chestxray": covid_tree,
     "mimic-cxr": mimic_cxr.make,
     "nih-cxr14": nih_cxr14.make,
