@@ -69,6 +69,9 @@ class Divided:
     """The rows that are in a fold; `dropped` counts the others."""
     folds: tuple[Folds, ...]
     """One set, or k of them."""
+    names: np.ndarray
+    """The fold of each row `(n,)`, before an audit fold that is too small joins train; "all" where
+    there are k sets."""
     notes: tuple[str, ...] = ()
 
 
@@ -89,7 +92,7 @@ def divide(table: Split, division: Division, *, limit: int = 0, seed: int = 0) -
     else:
         names = (official if division.kind == OFFICIAL else by_patient)(table, seed=seed)
     kept, names, told = _limit(table, names, limit, seed)
-    return Divided(kept, (as_folds(kept, names),), tuple(n for n in (note, told) if n))
+    return Divided(kept, (as_folds(kept, names),), names, tuple(n for n in (note, told) if n))
 
 
 def divide_in(table: Split, k: int, *, limit: int = 0, seed: int = 0) -> Divided:
@@ -98,8 +101,8 @@ def divide_in(table: Split, k: int, *, limit: int = 0, seed: int = 0) -> Divided
     Raises:
         ValueError: k is below 2 or above the number of patients.
     """
-    kept, _, told = _limit(table, np.full(len(table), "all", dtype=object), limit, seed)
-    return Divided(kept, tuple(kfold(kept, k, seed=seed)), (told,) if told else ())
+    kept, names, told = _limit(table, np.full(len(table), "all", dtype=object), limit, seed)
+    return Divided(kept, tuple(kfold(kept, k, seed=seed)), names, (told,) if told else ())
 
 
 def _limit(

@@ -7,12 +7,13 @@ apart by the column `source`, are dealt source by source: each keeps the folds i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
 from datasets.base import FOLD
+from datasets.sources import hexdigest
 from datasets.split import Folds, Split
 from datasets.stratify import apportioned, dealt, strata_of
 
@@ -181,6 +182,11 @@ def manifest(folds: Folds) -> pd.DataFrame:
     """Which patient and image is in which fold: columns `fold, patient_id, image_id`."""
     parts = [fold.frame[["patient_id", "image_id"]].assign(fold=fold.name) for fold in folds.all()]
     return pd.concat(parts, ignore_index=True)[["fold", "patient_id", "image_id"]]
+
+
+def split_digest(folds: Iterable[Folds]) -> str:
+    """A short content hash of who is in which fold, over one set of folds or all k."""
+    return hexdigest(*(digest(manifest(part)) for part in folds))[:16]
 
 
 def digest(frame: pd.DataFrame) -> str:

@@ -40,8 +40,8 @@ class Manifest:
             FileNotFoundError: there is no such file.
             ValueError: its content is another than the pin says, or the pin is none.
         """
-        name, pinned, pin = text.rpartition(PIN)
-        path = Path(name if pinned else text).expanduser()
+        name, pinned, pin = text.partition(PIN)
+        path = Path(name).expanduser()
         if pinned and not re.fullmatch(rf"[0-9a-fA-F]{{{SHORTEST_PIN},64}}", pin):
             raise ValueError(
                 f"--split must pin a manifest by 8 to 64 hexadecimal digits after {PIN}, but got "

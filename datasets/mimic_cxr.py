@@ -171,9 +171,9 @@ class MimicCxr(Mentions, MimicIV):
         patients = frame.loc[theirs, "subject_id"].unique()
         of_them = frame["subject_id"].isin(patients).to_numpy()
         why = np.select(
-            [theirs, of_them, frame[FOLD] == "test"],
+            [theirs, of_them, frame[FOLD] == "test", frame[FOLD] == ""],
             ["", "other study of a patient whom radiologists labelled",
-             "test fold, but not labelled by radiologists"],
+             "test fold, but not labelled by radiologists", "not in the official split"],
             default="",
         )  # fmt: skip
         frame = frame.assign(**{FOLD: frame[FOLD].mask(theirs, "test")})

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.decode import DECODER, UNREADABLE, BadImage, decode, fit
+from datasets.decode import DECODER, MOST_PIXELS, UNREADABLE, BadImage, decode, fit
 from datasets.sources import Fault, Source, hexdigest
 
 SHARD_IMAGES = 256
@@ -23,6 +23,8 @@ SHARD_BYTES = 64 * 2**20
 """A shard is what one process holds in memory and what a killed run loses at most."""
 FEW = 300
 """Images that are decoded before two new processes have started."""
+MOST_BYTES = 10 * MOST_PIXELS
+"""Of one image file: more than the largest picture that is decoded takes up."""
 INDEX = np.dtype([("key", "S32"), ("digest", "S32")])
 """Hex digests of 16 bytes, as text so that numpy can sort them."""
 
@@ -132,6 +134,11 @@ def _from_files(job: Job) -> tuple[np.ndarray, list[str], list[Fault]]:
 
 def _read(source: Source) -> bytes:
     try:
+        if (held := Path(source.file).stat().st_size) > MOST_BYTES:
+            raise BadImage(
+                UNREADABLE,
+                f"a file must hold at most {MOST_BYTES // 10**6} MB, but holds {held // 10**6}",
+            )
         return Path(source.file).read_bytes()
     except OSError as error:
         raise BadImage(UNREADABLE, error.strerror or type(error).__name__) from error

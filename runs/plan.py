@@ -256,19 +256,19 @@ def resolve(request: Request) -> Plan:
         raise ValueError(f"--on-bad-image must be error or drop, but got {request.on_bad_image!r}")
     if not request.experiment.strip():
         raise ValueError("--experiment must be a name, but got an empty text")
-    folds = _whole(request.folds, "--folds", low=0, high=1000)
+    folds = whole(request.folds, "--folds", low=0, high=1000)
     return Plan(
         method=method,
         dataset=dataset,
         data_root=data_root,
-        seed=_whole(request.seed, "--seed", low=0, high=2**31 - 1),
+        seed=whole(request.seed, "--seed", low=0, high=2**31 - 1),
         split=_split(request.split, folds, dataset),
         folds=folds,
-        limit_patients=_whole(request.limit_patients, "--limit-patients", low=0, high=2**31 - 1),
+        limit_patients=whole(request.limit_patients, "--limit-patients", low=0, high=2**31 - 1),
         findings=request.findings,
         attributes=request.attributes,
         device=_device(request.device),
-        threads=_whole(request.threads, "--threads", low=1, high=1024),
+        threads=whole(request.threads, "--threads", low=1, high=1024),
         on_bad_image=request.on_bad_image,
         output=output,
         experiment=request.experiment,
@@ -398,7 +398,12 @@ def _reason(text: str | None) -> str:
     return reason
 
 
-def _whole(value: int | str, flag: str, *, low: int, high: int) -> int:
+def whole(value: int | str, flag: str, *, low: int, high: int) -> int:
+    """The whole number that a flag was given.
+
+    Raises:
+        ValueError: it is none, or not between `low` and `high`.
+    """
     try:
         if not isinstance(value, int | str) or isinstance(value, bool):
             raise ValueError

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from datasets.division import Divided, divide, divide_in
-from datasets.folds import digest, manifest
+from datasets.folds import digest, split_digest
 from datasets.images import cache_dir, open_images, prepare
 from datasets.overlap import Overlap, between_folds, copies, told
 from datasets.people import listed_pairs, read_pairs
@@ -48,6 +48,11 @@ class Prepared:
         plan = self.plan
         name = plan.method.registered_name
         return RunDirectory(plan.output / plan.dataset.registered_name / name / self.key)
+
+    @property
+    def tables(self) -> list[pd.DataFrame]:
+        """The tables of all folds, with raw ids."""
+        return [fold.frame for part in self.folds for fold in part.all()]
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ def load_data(
         dropped=dict(kept.dropped),
         overlap=between_folds(folds, kept, copies(kept, size=size), persons),
         data_digest=_short(digest(kept.frame), open_images(kept, size).digest()),
-        split_digest=_short(*(digest(manifest(f)) for f in folds)),
+        split_digest=split_digest(folds),
         notes=divided.notes,
     )
 

@@ -339,3 +339,10 @@ def test_rows_below_another_root_must_not_lead_outside_it(root: Path, tmp_path: 
     mixed = mixed.with_frame(mixed.frame.assign(image_root=["", str(other)]))
     with pytest.raises(ValueError, match="a link leads outside"):
         open_images(mixed, SIZE)
+
+
+def test_absurdly_long_file_is_refused_without_reading_it(root: Path) -> None:
+    (path,) = paint(root, [10])
+    os.truncate(root / path, 50_000_000_000)
+    with pytest.raises(ValueError, match="at most 1000 MB, but holds 50000"):
+        prepare(split(root, [path]), SIZE)

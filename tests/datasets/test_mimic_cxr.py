@@ -269,7 +269,8 @@ def radiologists_tree(root: Path) -> Path:
     """Patients 3 to 5 are of the official test set; radiologists read one study of 3, one of 4."""
     images = [tree.image(1, 1, 1), tree.image(2, 2, 2, split="validate"),
               tree.image(3, 3, 3, split="test"), tree.image(33, 3, 33, split="test"),
-              tree.image(4, 4, 4, split="test"), tree.image(5, 5, 5, split="test")]  # fmt: skip
+              tree.image(4, 4, 4, split="test"), tree.image(5, 5, 5, split="test"),
+              tree.image(6, 6, 6, split="")]  # fmt: skip
     said = [tree.labels(i, Lung_Opacity=0.0, Edema=1.0) for i in (1, 2, 3, 33, 4, 5)]
     tree.radiologists(root, [
         tree.labels(3, Airspace_Opacity=1.0, Edema=-1.0), tree.labels(4, Edema=0.0)
@@ -285,6 +286,7 @@ def test_radiologists_label_the_test_fold_and_their_patients_are_in_no_other(
     assert table.dropped == {
         "other study of a patient whom radiologists labelled": 1,
         "test fold, but not labelled by radiologists": 1,
+        "not in the official split": 1,
     }
     assert MimicCxr(test_labels="radiologist").default_split == "official"
 
@@ -301,7 +303,7 @@ def test_airspace_opacity_is_lung_opacity_and_policies_hold(tmp_path: Path) -> N
 
 def test_labels_of_the_labeler_are_the_default(tmp_path: Path) -> None:
     table = MimicCxr().table(radiologists_tree(tmp_path))
-    assert len(table) == 6 and by_image(table, "Lung Opacity")[3] == 0.0
+    assert len(table) == 7 and by_image(table, "Lung Opacity")[3] == 0.0
 
 
 def test_radiologists_need_the_official_split_and_an_image_left(tmp_path: Path) -> None:
