@@ -64,10 +64,10 @@ def main(options: argparse.Namespace) -> int:
     table = dataset.table(root)
     division = Division.named(options.split or dataset.default_split)
     divided = divide(table, division, limit=limit, seed=seed)
-    print("\n".join(told(divided)))  # noqa: T201 - what the command is for
-    print(f"\nsplit {division.short}, seed {seed}, digest {split_digest(divided.folds)}")  # noqa: T201
+    print("\n".join(told(divided)))
+    print(f"\nsplit {division.short}, seed {seed}, digest {split_digest(divided.folds)}")
     if options.out:
-        print(_written(divided, Path(options.out)))  # noqa: T201
+        print(_written(divided, Path(options.out)))
     return 0
 
 
@@ -114,5 +114,5 @@ def _written(divided: Divided, path: Path) -> str:
     frame = divided.table.frame[["patient_id"]].astype(str).assign(fold=divided.names)
     rows = frame.drop_duplicates().sort_values("patient_id", kind="stable")
     write_private(path, rows.to_csv(index=False, lineterminator="\n"))
-    print(f"warning: {path} holds {WARNING}", file=sys.stderr)  # noqa: T201
+    print(f"warning: {path} holds {WARNING}", file=sys.stderr)
     return f"written: use it with --split {Manifest.named(str(path))}"
