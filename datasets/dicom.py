@@ -35,7 +35,7 @@ from pydicom.uid import (
 )
 
 from datasets.codestreams import picture_header
-from datasets.decode import UNREADABLE, BadImage, check_sides, one_line
+from datasets.decode import UNREADABLE, BadImage, check_sides, is_dicom, one_line
 from datasets.grey import counts_of, looked_up, stretched_levels
 
 UNDECODABLE = "DICOM transfer syntax not supported"
@@ -56,6 +56,8 @@ DAMAGED = (OSError, ValueError, TypeError, LookupError, ArithmeticError, EOFErro
 """What pydicom raises on damaged files, found by damaging files."""
 DEFLATED = re.compile(rb"\x02\0\x10\0.{4}1\.2\.840\.10008\.1\.2\.1\.99", re.DOTALL)
 """The element of a file's header that says that all the rest is compressed as a whole."""
+HEAD = 2**18
+"""Bytes of a file that are read for its tags; people are described within the first few."""
 ENDLESS = 2**32 - 1
 """The length of an element that ends with a mark."""
 FAR = 1e30
@@ -76,10 +78,7 @@ def picture(data: bytes) -> np.ndarray:
 
 
 def _picture(data: bytes) -> np.ndarray:
-    if DEFLATED.search(data):
-        # Before it is read, since reading inflates all of it, and that may be a bomb.
-        advice = "rewrite it without deflation, as `dcmconv +te` does"
-        raise _undecodable(DeflatedExplicitVRLittleEndian, advice)
+    _check_not_deflated(data)
     # A file without the preamble is read too; what is no DICOM at all has no rows.
     held = dcmread(io.BytesIO(data), force=True)
     syntax = _syntax(held)
@@ -107,12 +106,23 @@ def tags(file: Path | str, names: Sequence[str]) -> tuple[str, ...]:
         BadImage: the file is no DICOM file or cannot be read.
     """
     try:
-        held = dcmread(file, stop_before_pixels=True, specific_tags=list(names))
+        with Path(file).open("rb") as opened:
+            head = opened.read(HEAD)
+        if not is_dicom(head):
+            raise BadImage(UNREADABLE, "not a DICOM file")
+        _check_not_deflated(head)
+        held = dcmread(io.BytesIO(head), force=True, stop_before_pixels=True,
+                       specific_tags=list(names))  # fmt: skip
         return tuple(str(held.get(name) or "").strip() for name in names)
-    except InvalidDicomError as error:
-        raise BadImage(UNREADABLE, "not a DICOM file") from error
     except DAMAGED as error:
         raise BadImage(UNREADABLE, one_line(error)) from error
+
+
+def _check_not_deflated(data: bytes) -> None:
+    """Refuse before it is read what reading would inflate as a whole: it may be a bomb."""
+    if DEFLATED.search(data):
+        advice = "rewrite it without deflation, as `dcmconv +te` does"
+        raise _undecodable(DeflatedExplicitVRLittleEndian, advice)
 
 
 def _syntax(held: Dataset) -> UID:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from trees import as, brax, chexpert, csv, csv_tree, from, import, mimic_cxr, nih_cxr14, trees
+from trees import as, brax, chexpert, csv, csv_tree, from, import, mimic_cxr, nih_cxr14, padchest, trees, vindr_cxr
 
 from datasets.base import ChestXrayDataset
 from datasets.folds import assign, digest, kfold
@@ -45,6 +45,8 @@ TREES: dict[str, Callable[[Path], None]] = {
     "csv": csv_tree.make,
     "mimic-cxr": mimic_cxr.make,
     "nih-cxr14": nih_cxr14.make,
+    "padchest": padchest.make,
+    "vindr-cxr": vindr_cxr.make,
 }
 
 
