@@ -11,22 +11,23 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 def main() -> int:
     """Measure one thing after the other; the exit code."""
-<<<<<<< HEAD
-    from benchmarks.speed import engine, loop, nih_table, overlap, phantom, pipeline
-=======
-    from benchmarks.speed import engine, loop, overlap, phantom, pipeline, preparation
->>>>>>> i5-dicom
+    from benchmarks.speed import (
+        engine,
+        loop,
+        nih_table,
+        overlap,
+        phantom,
+        pipeline,
+        preparation,
+    )
 
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print("close other programs: wall times below are only as good as the machine is idle")
     print(loop.measure(), flush=True)
     print(pipeline.measure(), flush=True)
-<<<<<<< HEAD
     print(nih_table.measure(), flush=True)
-=======
     for line in preparation.measure():
         print(line, flush=True)
->>>>>>> i5-dicom
     for line in (*phantom.measure(), *engine.measure(), *overlap.measure()):
         print(line, flush=True)
     return 0

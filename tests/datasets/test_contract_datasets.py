@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from trees import as, brax, chexpert, csv, csv_tree, from, import, mimic_cxr, nih_cxr14, padchest, trees, vindr_cxr
+from trees import brax, chexpert, mimic_cxr, nih_cxr14, padchest, vindr_cxr
+from trees import csv as csv_tree
 
 from datasets.base import ChestXrayDataset
 from datasets.folds import assign, digest, kfold
