@@ -15,9 +15,10 @@ from datasets.ages import AgeBands, years
 from datasets.attributes import UNKNOWN, ordered, sexes
 from datasets.base import FOLD
 from datasets.chexpert_files import Release
-from datasets.chexpert_labels import FOURTEEN, check_findings
+from datasets.chexpert_labels import FOURTEEN, SPELLINGS, check_findings
 from datasets.chexpert_people import HOW_TO_GET, ChexpertPeople, People
 from datasets.curation import Curation, Group, curate
+from datasets.expected import Expected, ExpectedTable
 from datasets.mentions import Mentions
 from datasets.race_of_patients import RaceOfPatients
 from datasets.sieve import Sieve
@@ -102,6 +103,21 @@ class Chexpert(Mentions, ChexpertPeople, AgeBands):
         if self.split_file:
             # Without it the file would mean nothing.
             object.__setattr__(self, "default_split", "official")
+
+    def expects(self) -> Expected:
+        """As in the base class; of CheXpert Plus, whose tables are others, nothing."""
+        folders = ("", "CheXpert-v1.0-small/", "CheXpert-v1.0/")
+        listed = ExpectedTable(
+            files=tuple(f"{folder}train.csv" for folder in folders),
+            columns={"path": ("Path",), "sex": ("Sex",), "age": ("Age",), **SPELLINGS},
+            vocabulary={"sex": ("Male", "Female", UNKNOWN)},
+            numbers=FOURTEEN,
+            ages=("age",),
+            filled=("path",),
+            unique="path",
+            optional=True,
+        )
+        return Expected((listed,))
 
     def table(self, root: Path) -> Split:
         """As in the base class.

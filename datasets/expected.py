@@ -28,6 +28,8 @@ class ExpectedTable:
     """Columns that may be missing, and are checked where they are there."""
     vocabulary: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}))
     """What a column may hold, whatever the case of the letters."""
+    separator: str = ""
+    """What stands between several values of one vocabulary on a row, as in "Edema|Mass"."""
     numbers: tuple[str, ...] = ()
     """Columns whose texts must be numbers."""
     ages: tuple[str, ...] = ()

@@ -13,7 +13,8 @@ import pandas as pd
 from datasets import mimic_cxr_files as files
 from datasets.attributes import UNKNOWN, ordered
 from datasets.base import FOLD
-from datasets.chexpert_labels import FOURTEEN, check_findings
+from datasets.chexpert_labels import FOURTEEN, SPELLINGS, check_findings
+from datasets.expected import Expected, ExpectedTable
 from datasets.mentions import Mentions
 from datasets.mimic_iv import MimicIV
 from datasets.sieve import Sieve
@@ -79,6 +80,30 @@ class MimicCxr(Mentions, MimicIV):
         if self.test_labels == "radiologist":
             # Without its own test fold the choice would mean nothing.
             object.__setattr__(self, "default_split", "official")
+
+    def expects(self) -> Expected:
+        """As in the base class."""
+        images = ExpectedTable(
+            files=(files.METADATA,),
+            columns={**{name: (name,) for name in files.IDS}, "view": ("ViewPosition",)},
+            vocabulary={"view": VIEWS},
+            filled=tuple(files.IDS),
+            unique="dicom_id",
+            patient="subject_id",
+        )
+        labels = ExpectedTable(
+            files=(files.LABELS[self.labeler],),
+            columns={"study_id": ("study_id",), **SPELLINGS},
+            numbers=FOURTEEN,
+            filled=("study_id",),
+        )
+        split = ExpectedTable(
+            files=(files.SPLIT,),
+            columns={"dicom_id": ("dicom_id",), "split": ("split",)},
+            vocabulary={"split": tuple(files.FOLDS)},
+            optional=True,
+        )
+        return Expected((images, labels, split))
 
     def table(self, root: Path) -> Split:
         """As in the base class.

@@ -15,6 +15,7 @@ from datasets import tabular
 from datasets.ages import AgeBands, years
 from datasets.attributes import UNKNOWN, ordered, sexes
 from datasets.base import FOLD
+from datasets.expected import Expected, ExpectedTable
 from datasets.image_folders import by_base_name
 from datasets.people import listed_pairs, unite
 from datasets.sieve import Sieve
@@ -75,6 +76,21 @@ class NihCxr14(AgeBands):
     views: tuple[str, ...] = FRONTAL
     one_image_per_patient: bool = False
     """Only the first image of each patient, by follow-up number."""
+
+    def expects(self) -> Expected:
+        """As in the base class."""
+        listed = ExpectedTable(
+            files=TABLES,
+            columns=COLUMNS,
+            vocabulary={"labels": FINDINGS, "sex": ("M", "F"), "view": FRONTAL},
+            separator="|",
+            numbers=("visit",),
+            ages=("age",),
+            filled=("image_id", "patient_id"),
+            unique="image_id",
+            patient="patient_id",
+        )
+        return Expected((listed,))
 
     def table(self, root: Path) -> Split:
         path = tabular.locate(root, *TABLES, of=self.registered_name, how_to_get=HOW_TO_GET)

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write-ids",
         action="store_true",
-        help="name files and ids of a restricted data set; read its terms before you pass them on",
+        help="name files and ids of a restricted data set in the page too; its terms of use hold for it",
     )
     parser.add_argument(
         "--out", metavar="DIR", default="", help="where to write (check-<data set>)"
@@ -54,15 +54,11 @@ def main(options: argparse.Namespace) -> int:
         tell=lambda text: print(text, file=sys.stderr, flush=True),
         progress=Progress("decoding images"),
     )
-    # A reason is told on the terminal, as runner.py tells it; the page may be passed on.
-    hidden = checked.restricted and not options.write_ids
-    reasons = [p.reason for p in checked.problems if p.reason] if hidden else []
-    checked = checked.without_ids() if hidden else checked
+    # Names of files are told on the terminal, as runner.py tells them; a page may be passed on.
+    shown = checked if options.write_ids or not checked.restricted else checked.without_ids()
     following = _following(options, clean=checked.clean)
-    write(out, {page.PAGE: page.html(checked, _words(options, "check"), following).encode()})
+    write(out, {page.PAGE: page.html(shown, _words(options, "check"), following).encode()})
     print(page.text(checked))
-    for reason in reasons:
-        print(f"reason: {reason}")
     print(f"\n{out / page.PAGE}\nnext: {following}")
     return DONE if checked.clean else FAULTY
 

@@ -84,7 +84,7 @@ def folds_of(table: Split, split: str) -> tuple[np.ndarray | None, list[str]]:
         divided = divide(table, division)
     except ValueError:
         # The reason may name patients; `python -m datasets check` tells it on the terminal.
-        return None, [f"The images cannot be divided into folds by --split {division.short}."]
+        return None, [f"No folds: --split {division.short} does not divide these images."]
     listed = manifest(divided.folds[0])
     # An audit fold that reuses the training patients comes after them, and tells nothing new.
     first = listed.drop_duplicates("image_id").set_index("image_id")["fold"]

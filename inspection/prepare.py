@@ -68,7 +68,7 @@ def main(options: argparse.Namespace) -> int:
     if len(good):
         shards, held = on_disk(good, size)
         words.append(f"cache        {shards:,} shards, {told_bytes(held)}, {cache_folder()}")
-    words += _told_faults(faults, table, restricted=dataset.terms == "restricted")
+    words += _told_faults(faults, table)
     failed = bool(faults) and (options.on_bad_image == "error" or not len(good))
     words += _next(options, failed=failed, any_bad=bool(faults))
     print("\n".join(words))
@@ -101,7 +101,7 @@ def cache_folder() -> str:
     return str(cache_dir())
 
 
-def _told_faults(faults: list[Fault], table: Split, *, restricted: bool) -> list[str]:
+def _told_faults(faults: list[Fault], table: Split) -> list[str]:
     if not faults:
         return ["bad images   none"]
     rows = table.frame["path"].astype(str).value_counts()
@@ -111,8 +111,6 @@ def _told_faults(faults: list[Fault], table: Split, *, restricted: bool) -> list
     lines = []
     for reason, count in counted.most_common():
         lines.append(f"bad images   {count:,} {reason}")
-        if restricted:  # a path is an id
-            continue
         of_it = [fault for fault in faults if fault.reason == reason]
         lines += [f"             {f.path}: {f.detail}" for f in of_it[:NAMED]]
         if len(of_it) > NAMED:

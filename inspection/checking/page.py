@@ -42,7 +42,8 @@ def facts(checked: Checked) -> list[tuple[str, str]]:
         found.append(("folds", "; ".join(parts)))
     if checked.looked:
         found.append(("looked at", f"{checked.looked:,} images, decoded"))
-    if (needs := checked.needs) is not None and not needs.images:
+    needs = checked.needs if checked.looked else None
+    if needs is not None and not needs.images:
         found.append(("to prepare", "nothing: all images are in the cache"))
     elif needs is not None:
         found.append(("to prepare", words.counted(needs.images, "image")))
@@ -113,7 +114,7 @@ def cells(checked: Checked) -> Table | None:
             few = min(held["positives"], held["negatives"]) < MINIMUM_PATIENTS
             row.append(Cell(f"{told[0]} / {told[1]}", "too few" if few else ""))
         rows.append(row)
-    head = ("finding", *(group if attribute else "everybody" for attribute, group in across))
+    head = ("finding", *(f"{a}: {g}" if a else "everybody" for a, g in across))
     return table("Test fold: patients with / without each finding", head, rows)
 
 

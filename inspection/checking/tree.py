@@ -89,7 +89,10 @@ def _values(table: ExpectedTable, frame: pd.DataFrame, name: str) -> Iterator[Pr
         if column not in frame:
             continue
         folded = {value.casefold() for value in allowed}
-        texts = frame[column][frame[column] != ""]
+        texts = frame[column]
+        if table.separator:
+            texts = texts.str.split(table.separator, regex=False).explode().str.strip()
+        texts = texts[texts != ""]
         strange = texts[~texts.str.casefold().isin(folded)].value_counts()
         if len(strange):
             told = [f"{value!r} ({count:,} rows)" for value, count in strange.items()]

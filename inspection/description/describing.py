@@ -262,6 +262,7 @@ def _restricted(made: Description) -> Description:
         "odds_ratios": lambda: hide(made.odds_ratios, ("patients", "positives"), cells),
         "cooccurrence": lambda: hide(made.cooccurrence, ("patients_with_both",), cells),
         "missing": lambda: hide(made.missing, rates, cells),
+        "recording": lambda: hide(made.recording, rates, cells),
         "images_per_patient": lambda: hide(each, ("patients", "patients_with_several"), cells),
         "ages": lambda: hide(ages, ("patients",), cells),
     }

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BAR = "#4a6b82"
+PERCENT = (0, 1, 2, 5, 10, 20, 30, 40, 60, 80, 100)
+"""Ticks of a prevalence."""
 LINE = 0.17
 """Inches between two lines of a plot."""
 CLEAR = 0.05
@@ -89,12 +91,17 @@ def prevalence(cells: pd.DataFrame, groups: Sequence[str], findings: Sequence[st
         for centre in middle[:-1]:
             axes.axhline(centre + (len(groups) + 1) / 2, color=GRID, lw=0.6)
         axes.set_ylim(lines - 1.2, -0.8)
-        axes.set_xlim(left=0)
-        axes.xaxis.set_major_formatter(lambda x, _: f"{100 * x:g} %")
+        # Rare findings need room: on a plain scale their groups fall onto one point.
+        axes.set_xscale("function", functions=(lambda x: np.sqrt(np.abs(x)), np.square))
+        ends = cells[["value", "high"]].to_numpy(float)
+        right = max(0.02, min(1.0, 1.05 * float(np.nanmax(ends, initial=0.0))))
+        axes.set_xlim(0, right)
+        shown = [t for t in PERCENT if t / 100 <= right]
+        axes.set_xticks([t / 100 for t in shown], [f"{t:g} %" for t in shown])
         axes.grid(axis="x", color=GRID, lw=0.6)
         axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0)
-        axes.set_xlabel("share of images with the finding")
+        axes.set_xlabel("share of images with the finding (square-root scale)")
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
         return svg(figure, tight=True)
 
