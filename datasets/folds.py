@@ -12,6 +12,8 @@ from datasets.split import Folds, Split
 
 SHARES = {"train": 0.60, "val": 0.15, "audit": 0.10, "test": 0.15}
 """Shares of patients where the data set assigns no folds itself."""
+SOURCE = "source"
+"""Optional column of a table: the data set that a row of a union comes from."""
 SMALLEST_AUDIT = 100
 """Patients; below this an attacker learns next to nothing, so `audit` reuses `train`."""
 
@@ -24,24 +26,31 @@ def assign(table: Split, *, seed: int = 0) -> Folds:
     Raises:
         ValueError: patients overlap, a fold is empty, or a fold name is unknown.
     """
-    if FOLD in table.frame:
-        fold = table.frame[FOLD].astype(str).to_numpy()
-        strange = sorted(set(fold) - set(SHARES))
-        if strange:
-            raise ValueError(f"folds must be named {', '.join(SHARES)}, but got {strange[0]!r}")
-    else:
-        patients = table.patients
-        order = np.random.default_rng([seed, 0x5EED]).permutation(len(patients))
-        edges = np.round(np.cumsum([*SHARES.values()]) * len(patients)).astype(int)
-        drawn = np.searchsorted(edges, np.arange(len(patients)), side="right")
-        share = dict(zip(patients[order], np.array([*SHARES])[drawn], strict=True))
-        fold = table.frame["patient_id"].astype(str).map(share).to_numpy()
+    source = table.frame[SOURCE].astype(str) if SOURCE in table.frame else np.full(len(table), "")
+    fold = np.full(len(table), "", dtype=object)
+    for name in np.unique(source):
+        rows = np.asarray(source == name)
+        fold[rows] = _assigned(table.where(rows), seed)
     by_name = {name: table.where(fold == name, name) for name in SHARES}
     if len(by_name["audit"].patients) < SMALLEST_AUDIT:
         # No patient is lost: those who were meant for the audit train the classifier too.
         by_name["train"] = table.where(np.isin(fold, ("train", "audit")), "train")
         by_name["audit"] = by_name["train"].with_frame(by_name["train"].frame, "audit")
     return Folds(**by_name)
+
+
+def _assigned(table: Split, seed: int) -> np.ndarray:
+    """The fold of each row `(n,)` of one data set."""
+    if FOLD in table.frame and (given := table.frame[FOLD].astype(str).to_numpy()).any():
+        if strange := sorted(set(given) - set(SHARES)):
+            raise ValueError(f"folds must be named {', '.join(SHARES)}, but got {strange[0]!r}")
+        return given
+    patients = table.patients
+    order = np.random.default_rng([seed, 0x5EED]).permutation(len(patients))
+    edges = np.round(np.cumsum([*SHARES.values()]) * len(patients)).astype(int)
+    drawn = np.searchsorted(edges, np.arange(len(patients)), side="right")
+    share = dict(zip(patients[order], np.array([*SHARES])[drawn], strict=True))
+    return table.frame["patient_id"].astype(str).map(share).to_numpy()
 
 
 def kfold(table: Split, k: int, *, seed: int = 0) -> list[Folds]:
