@@ -343,7 +343,7 @@ class Progress:
 def described(plan: Plan, environment: dict[str, str]) -> str:
     """The environment and every resolved field."""
     lines = ["environment  " + "  ".join(f"{k} {v}" for k, v in environment.items())]
-    things = [("method", plan.method), ("dataset", plan.dataset)]
+    things: list[tuple[str, Any]] = [("method", plan.method), ("dataset", plan.dataset)]
     things += [("beside it", placed.dataset) for placed in plan.named.others]
     for title, thing in things:
         lines.append(f"{title:<12} {thing.registered_name}")

@@ -71,7 +71,7 @@ def aligned(table: Split, findings: Sequence[str], attributes: Sequence[str]) ->
     # The name of its data set is known of every row, whether or not it was joined to others.
     known = (*table.attributes, SOURCE) if SOURCE in table.frame else table.attributes
     columns |= {a: UNKNOWN for a in attributes if a not in known}
-    frame = table.frame.assign(**columns)
+    frame = table.frame.assign(**columns)  # type: ignore[arg-type]
     return replace(table, frame=frame, findings=tuple(findings), attributes=tuple(attributes))
 
 
@@ -118,13 +118,12 @@ def _renamed(table: Split, old: str, new: str) -> Split:
     return replace(table, frame=frame, findings=tuple(f for f in table.findings if f != old))
 
 
-def check_renamed(names: Mapping[str, str], tables: Iterable[Split]) -> None:
-    """Refuse a new name for a finding that no table has.
+def check_renamed(names: Iterable[str], known: Sequence[str]) -> None:
+    """Refuse a new name for a finding that there is not.
 
     Raises:
         UnknownName: with the findings that there are.
     """
-    known = sorted({f for table in tables for f in table.findings})
     for old in names:
         if old not in known:
             raise unknown("finding of --rename-finding", old, known)

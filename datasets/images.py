@@ -123,8 +123,9 @@ def open_images(split: Split, size: int) -> Images:
     if IMAGE_ROOT not in split.frame:
         return _open_below(split, size)
     roots = split.frame[IMAGE_ROOT].fillna("").to_numpy(dtype=str)
-    parts = [(root, _open_below(rows, size)) for root, rows in by_root(split)]
-    return _joined([np.flatnonzero(roots == root) for root, _ in parts], [p for _, p in parts], size)
+    parts = by_root(split)
+    rows = [np.flatnonzero(roots == root) for root, _ in parts]
+    return _joined(rows, [_open_below(part, size) for _, part in parts], size)
 
 
 def by_root(table: Split) -> list[tuple[str, Split]]:

@@ -150,7 +150,7 @@ def joined(name: str, tables: Mapping[str, Split], root: Path) -> Split:
 def downsampled(folds: Folds, which: str) -> Folds:
     """The folds with fewer training patients of one part; see `Union.downsample`.
 
-    The draw of patients depends on the table alone, so that all methods and seeds train on the same.
+    The draw depends on the table alone, so that all methods and seeds train on the same patients.
 
     Raises:
         ValueError: the part has no more training images than the others.

@@ -88,12 +88,11 @@ def options_of(found: Named) -> dict[str, Any]:
 
 
 def words_of(found: Named) -> list[str]:
-    """The part of a command that names these data sets."""
-    words = ["--dataset", found.source.name]
+    """The part of a command that sets fields and folders, and names all but the source."""
     texts = options.non_defaults(found.source.dataset)
     for part in _other_parts(found):
         texts += options.non_defaults(part, prefix=f"{part.registered_name}.")
-    words += [word for text in texts for word in ("--data", text)]
+    words = [word for text in texts for word in ("--data", text)]
     if found.source.root:
         words += ["--data-root", str(found.source.root)]
     for name, root in named_roots(found).items():
@@ -164,7 +163,7 @@ def _fields(
     """The fields of `--data` by part; those of a union itself under ""."""
     from datasets.union import JOIN, Union
 
-    fields: dict[str, dict[str, Any]] = {part: {} for part in parts} | {"": {}}
+    fields: dict[str, dict[str, Any]] = {part: {} for part in (*parts, "")}
     union = issubclass(source, Union)
     for text, value in request.data.items():
         name, dot, field = text.rpartition(".")

@@ -200,7 +200,8 @@ class Plan:
 
     def command(self) -> str:
         """The command that asks for this plan."""
-        words = ["python", "runner.py", "--method", self.method.registered_name]
+        name, data = self.method.registered_name, self.dataset.registered_name
+        words = ["python", "runner.py", "--method", name, "--dataset", data]
         for pair in options.non_defaults(self.method):
             words += ["--set", pair]
         words += words_of(self.named)

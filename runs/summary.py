@@ -8,6 +8,7 @@ import re
 from datasets.overlap import told as told_of
 from metrics.score import ALL, MACRO, Score
 from registry import METRICS
+from runs.domain_summary import domain_lines
 from tracking.rundir import RunDirectory, headline
 
 FEW_FINDINGS = 3
@@ -63,6 +64,7 @@ def summary(directory: RunDirectory) -> str:
         f"({record.released}; thresholds at {record.operating_point} on validation)",
         "(95 % intervals over test patients; contrasts of the registered pairs, left minus right; "
         "k of n: findings with enough patients)",
+        *domain_lines(directory),
         "",
         f"results      {directory.path}",
         "next         python -m leaderboard",
