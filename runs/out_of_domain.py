@@ -67,7 +67,7 @@ def measure(predictor: Predictor, domain: Domain, inside: InDomain) -> Measured:
         raise ValueError("a model must have thresholds before it is tested out of domain")
     by_source, by_target = predictor.rule.apply(test), rule.apply(test)
     macro = common(inside.test, test, domain.macro)
-    bootstrap = PatientBootstrap(test.patient_codes()[1])
+    bootstrap = PatientBootstrap(test.patient_codes()[1], inside.bootstrap.replicates)
     frames = [
         _frame(_inside(inside, macro), domain="in", thresholds=SOURCE_THRESHOLDS),
         *(
