@@ -98,7 +98,26 @@ def parser() -> argparse.ArgumentParser:
         default=[],
         help="set an option of the data set (repeatable)",
     )
-    what.add_argument("--data-root", metavar="DIR", help="where the data set was downloaded to")
+    what.add_argument(
+        "--data-root",
+        action="append",
+        metavar="[NAME=]DIR",
+        default=[],
+        help="where the data set was downloaded to (repeatable, by name)",
+    )
+    what.add_argument("--val-dataset", metavar="NAME", help="choose models and thresholds on it")
+    what.add_argument(
+        "--test-dataset",
+        action="append",
+        metavar="NAME",
+        help="test on it too, out of domain (repeatable)",
+    )
+    what.add_argument(
+        "--rename-finding",
+        action="append",
+        metavar="OLD=NEW",
+        help="another name for a finding of any data set (repeatable)",
+    )
     what.add_argument("--seed", metavar="N", help="seed of everything random in the run (0)")
     what.add_argument("--findings", metavar="A,B", help="only these findings")
     what.add_argument("--attributes", metavar="A,B", help="only these attributes")
@@ -257,7 +276,7 @@ def requested(given: argparse.Namespace) -> Request:
         for name in (
             "method",
             "dataset",
-            "data_root",
+            "val_dataset",
             "seed",
             "split",
             "folds",
@@ -277,6 +296,16 @@ def requested(given: argparse.Namespace) -> Request:
     for name in ("findings", "attributes"):
         if (text := getattr(given, name)) is not None:
             changes[name] = tuple(part.strip() for part in text.split(",") if part.strip())
+    for name, texts in (
+        ("test_datasets", given.test_dataset),
+        ("rename_findings", given.rename_finding),
+    ):
+        if texts is not None:
+            changes[name] = tuple(texts)
+    if given.data_root:
+        roots = options.directories(given.data_root, "--data-root")
+        changes |= {"data_root": roots.pop("")} if "" in roots else {}
+        changes["data_roots"] = {**request.data_roots, **roots}
     if given.plugin:
         changes["plugins"] = tuple(dict.fromkeys((*request.plugins, *given.plugin)))
     request = request.changed(**changes)
@@ -322,11 +351,13 @@ def terminal_log() -> logging.Logger:
 def described(plan: Plan, environment: dict[str, str]) -> str:
     """The environment and every resolved field."""
     lines = ["environment  " + "  ".join(f"{k} {v}" for k, v in environment.items())]
-    for title, thing in (("method", plan.method), ("dataset", plan.dataset)):
+    things: list[tuple[str, Any]] = [("method", plan.method), ("dataset", plan.dataset)]
+    things += [("beside it", placed.dataset) for placed in plan.named.others]
+    for title, thing in things:
         lines.append(f"{title:<12} {thing.registered_name}")
         lines += [f"    {k} = {v}" for k, v in options.plain(thing).items()]
     rest = {k: v for k, v in plan.config().items() if k not in ("method", "set", "dataset", "data")}
-    lines += [f"{k:<12} {v}" for k, v in rest.items() if v not in (None, [], "")]
+    lines += [f"{k:<12} {v}" for k, v in rest.items() if v not in (None, [], {}, "")]
     return "\n".join(lines) + "\n"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -90,6 +90,10 @@ class ChestXrayDataset:
             ValueError: a file of it breaks a rule; the message names file, row, column and value.
         """
         raise NotImplementedError
+
+    def beside(self, others: Sequence[ChestXrayDataset]) -> ChestXrayDataset:
+        """The data set as it is used together with others: one that draws people draws its own."""
+        return self
 
     def unlearnable(self, image_size: int) -> tuple[str, ...]:
         """Findings declared beforehand to be unlearnable at this size; left out of macro means."""

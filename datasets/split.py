@@ -15,7 +15,7 @@ TRUE = "true:"
 """Prefix of a column with the simulated true label of a finding."""
 IMAGE_ROOT = "image_root"
 """Column that names another folder than `Split.root` for the rows whose images lie there; blank
-for the others. Methods that add images write it; tables of data sets do not have it."""
+for the others. Methods that add images write it, and unions; other data sets do not have it."""
 
 
 @dataclass(frozen=True)

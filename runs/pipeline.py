@@ -25,9 +25,11 @@ from metrics.predictions import pool
 from metrics.score import Score
 from metrics.training import training_scores
 from runs.audit import Attackers, ImageAudit, linkage
+from runs.out_of_domain import InDomain, measure
 from runs.preparation import Prepared
 from runs.provenance import first_record, now, params, tags
 from runs.release_audit import memorisation
+from tracking.domains import domain_keys
 from tracking.figures import draw_run
 from tracking.identifiers import write_ids
 from tracking.pseudonyms import Pseudonyms
@@ -36,6 +38,7 @@ from tracking.rundir import (
     HISTORY,
     LOG,
     PREDICTIONS,
+    SCORES,
     SHAREABLE,
     SPLIT,
     THRESHOLDS,
@@ -140,14 +143,15 @@ class _Run:
 
     def log_results(self, record: RunRecord) -> RunRecord:
         """Send a finished run to the tracking store; if that fails, the results stay complete."""
-        restricted = self.store.remote and self.plan.dataset.terms == "restricted"
+        restricted = self.store.remote and self.plan.terms == "restricted"
         files = [
             f for f in self.directory.files()
             if not restricted or SHAREABLE & {f.name, f.parent.name}
         ]  # fmt: skip
         scores = headline(self.directory.scores(), record.primary_contrasts)
+        keys = metric_keys(scores, domain_keys(self.directory))
         try:
-            self.store.finish(record.mlflow_run_id, metric_keys(scores), files, self.directory.path)
+            self.store.finish(record.mlflow_run_id, keys, files, self.directory.path)
         except StoreError as error:
             self.log.warning("results are complete, but were not logged: %s", error)
             return record
@@ -201,6 +205,7 @@ class _Run:
         scores = evaluate(
             test, macro_findings=macro, bootstrap=bootstrap, val=vals, intersections=joint
         )
+        self._test_elsewhere(predictor, InDomain(test, vals[0], bootstrap, tuple(joint)))
         attackers.wait()
         scores += linkage(self.prepared, self.contexts, test, embeddings, bootstrap)
         if self.plan.dataset.reidentification_allowed:
@@ -213,6 +218,21 @@ class _Run:
         trained = "seconds" in history
         training = {"train": round(float(history["seconds"].sum()), 2)} if trained else {}
         return table, scores, parameters, training
+
+    def _test_elsewhere(self, predictor: Predictor, inside: InDomain) -> None:
+        """Test the model on other data sets; of a run with folds there are none."""
+        targets = []
+        for domain in self.prepared.domains:
+            self.log.info("testing on %s: %d images", domain.name, len(domain.test))
+            measured = measure(predictor, domain, inside)
+            directory = self.directory.ood(domain.name)
+            table = self.pseudonyms.hide(measured.predictions, ("patient", "image"))
+            directory.path.mkdir(parents=True, exist_ok=True)
+            directory.write_parquet(PREDICTIONS, table)
+            directory.write_csv(THRESHOLDS, measured.thresholds)
+            directory.write_parquet(SCORES, measured.scores)
+            targets.append(measured.target)
+        self.directory.update(targets=targets)
 
     def _fit(self, part: int, folds: Folds) -> tuple[Predictor, pd.DataFrame]:
         plan, parts = self.plan, len(self.prepared.folds)
@@ -275,7 +295,7 @@ class _Run:
         if self.directory.exists():
             self.directory.update(status="FAILED", finished=now(), error=reason)
         if self.run_id:
-            shared = self.store.remote and self.plan.dataset.terms == "restricted"
+            shared = self.store.remote and self.plan.terms == "restricted"
             try:
                 self.store.fail(self.run_id, "see the run's directory" if shared else reason)
             except StoreError as unreachable:

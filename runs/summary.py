@@ -8,6 +8,7 @@ import re
 from datasets.overlap import told as told_of
 from metrics.score import ALL, MACRO, Score
 from registry import METRICS
+from runs.domain_summary import domain_lines
 from tracking.rundir import RunDirectory, RunRecord, headline
 
 FEW_FINDINGS = 3
@@ -65,6 +66,7 @@ def summary(directory: RunDirectory) -> str:
         f"({record.released}; thresholds at {record.operating_point} on validation)",
         "(95 % intervals over test patients; contrasts of the registered pairs, left minus right; "
         "k of n: findings with enough patients)",
+        *domain_lines(directory),
         "",
         f"split        {_split_of(record)} (digest {record.split_digest})",
         f"results      {directory.path}",

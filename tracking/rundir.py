@@ -40,6 +40,34 @@ SCALARS = {
 """Numbers of an attribute that MLflow shows, of the many that there are."""
 
 
+OOD = "ood"
+"""Folder of what a model is on other data sets, with a folder for each."""
+SOURCE_THRESHOLDS, TARGET_THRESHOLDS = "source", "target"
+"""On whose validation patients thresholds were fitted."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a record says of another data set that the model was tested on.
+
+    `variant` are its non-default fields, `findings` those that averages run over, `lacking` those
+    of the task that it does not record.
+    """
+
+    name: str
+    variant: str
+    terms: str
+    data_digest: str
+    split_digest: str
+    val_patients: int
+    test_patients: int
+    test_images: int
+    findings: list[str] = field(default_factory=list)
+    lacking: list[str] = field(default_factory=list)
+    dropped: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """What is known of a run beside its scores; the leaderboard's index is made of these."""
@@ -91,6 +119,8 @@ class RunRecord:
     limit_patients: int = 0
     """Number of patients that a trial was limited to; 0 means all."""
     environment: dict[str, str] = field(default_factory=dict)
+    targets: list[Target] = field(default_factory=list)
+    """Other data sets that it was tested on; their results lie in `ood/<name>/`."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +175,9 @@ class RunDirectory:
             ValueError: the file is not a record of this version.
         """
         try:
-            return RunRecord(**json.loads((self.path / RECORD).read_text()))
+            held = json.loads((self.path / RECORD).read_text())
+            held["targets"] = [Target(**target) for target in held.get("targets", [])]
+            return RunRecord(**held)
         except (TypeError, json.JSONDecodeError) as error:
             raise ValueError(
                 f"{self.path / RECORD} must be a run's record, but could not be read ({error}); "
@@ -196,6 +228,10 @@ class RunDirectory:
     def weights(self, part: int, parts: int) -> Path:
         """Where the weights of the model of one part are; one file without k-fold."""
         return self.path / ("weights.safetensors" if parts == 1 else f"weights-{part}.safetensors")
+
+    def ood(self, name: str) -> RunDirectory:
+        """Where the results on another data set are."""
+        return RunDirectory(self.path / OOD / name)
 
     def workdir(self, part: int) -> Path:
         """A directory for what is needed only while the run is under way."""
