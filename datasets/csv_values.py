@@ -29,16 +29,22 @@ FOLDS: Mapping[str, str] = {
 NOT_RECORDED = ("", "nan", "na", "n/a", "null", "unknown")
 OTHER_SEX = (*NOT_RECORDED, "o", "other", "u", "x", "undetermined")
 """Recorded sexes that join "Unknown"; a code such as 1 must be explained."""
+OTHERS = "*"
 MOST_GROUPS = 50
 """Of an attribute; more are no groups but values, such as ages or dates."""
 
 
 def meant(texts: pd.Series, mapped: Mapped, *names: str) -> pd.Series:
-    """Texts with the values replaced that the mapping file explains under one of `names`."""
+    """Texts with the values replaced that the mapping file explains under one of `names`.
+
+    Under "*" it says what all others stand for; blanks stay blank unless explained as such.
+    """
     meanings = next((mapped.values[name] for name in names if name in mapped.values), {})
     if not meanings:
         return texts
-    distinct = {text: meanings.get(value_key(text), text) for text in texts.unique()}
+    others = meanings.get(OTHERS)
+    distinct = {text: text if others is None or not text else others for text in texts.unique()}
+    distinct |= {t: meanings[value_key(t)] for t in distinct if value_key(t) in meanings}
     return texts.map(distinct)
 
 

@@ -102,6 +102,13 @@ def test_mapping_file_may_lie_elsewhere_and_lists_keep_names(tmp_path: Path) -> 
     assert table.findings == ("wasser",) and table.frame["path"].tolist() == ["scans/a.png"]
 
 
+def test_mapping_file_may_explain_all_other_values_but_not_blanks(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text('values: {Edema: {wet: 1, "*": 0}}')
+    lines = ["a,1,wet", "b,2,dry", "c,3,"]
+    table = read(tmp_path, "path,patient,Edema", *lines, mapping="m.yaml")
+    assert table.labels()[:2, 0].tolist() == [1, 0] and np.isnan(table.labels()[2, 0])
+
+
 def test_options_go_before_the_mapping_file(tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text("columns: {patient: id1}\nfindings: {Edema: e, Mass: m}\n")
     table = read(tmp_path, "path,id1,id2,e,m", "a.png,1,2,1,0", mapping="m.yaml", patient="id2",
