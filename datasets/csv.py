@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,8 +32,6 @@ from registry import DATASETS
 NOBODY = "none"
 """As `patient=none`: every image is a patient of its own."""
 AGE_BAND = "age_band"
-
-log = logging.getLogger(__name__)
 
 
 @DATASETS.register("csv")
@@ -126,7 +123,20 @@ class CsvTable(Mentions, AgeBands):
             findings=tuple(findings),
             attributes=(*attributes, *([AGE_BAND] if "age" in rows else [])),
             dropped=sieve.dropped,
+            notes=self._notes(frame, source),
         )
+
+    def _notes(self, frame: pd.DataFrame, source: Source) -> tuple[str, ...]:
+        notes = []
+        if "patient" not in source.column_of:
+            notes.append("every image counts as a patient of its own")
+        if FOLD in frame and not self.fold:
+            column = source.column_of["fold"]
+            notes.append(
+                f"column {column!r} names folds that are not used; --split official, or "
+                f"--data fold={column}, makes them the split"
+            )
+        return tuple(notes)
 
     def _mapping(self, root: Path) -> Path:
         below = root / self.mapping
@@ -184,7 +194,6 @@ class CsvTable(Mentions, AgeBands):
             person = unite(rows["patient"], [*listed_pairs(source.root), *shared])
             rows = rows.assign(patient=rows["patient"].map(person))
         else:
-            log.warning("%s: every image counts as a patient of its own", self.registered_name)
             rows = rows.assign(patient=rows["path"])
         if "visit" in rows:
             rows = rows.assign(visit=tabular.numbers(source.path, rows["visit"]))
@@ -209,10 +218,6 @@ class CsvTable(Mentions, AgeBands):
             raise source.wrong_value(texts[~known], "name folds: train, val, audit, test or blank")
         if not known.all():
             return frame
-        if not self.fold:
-            column = source.column_of["fold"]
-            log.warning("%s: column %r of %s names folds; `--data fold=%s` makes them the split",
-                        self.registered_name, column, source.path, column)  # fmt: skip
         return frame.assign(**{FOLD: keys.map(FOLDS)})
 
 

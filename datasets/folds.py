@@ -71,9 +71,10 @@ def official(table: Split, *, seed: int = 0) -> np.ndarray:
     """
     given = _texts(table.frame[FOLD]) if FOLD in table.frame else np.full(len(table), "")
     if not (given != "").any():
+        why = "".join(f" ({note})" for note in table.notes)
         raise ValueError(
             f"--split official must be given by the data set, but {table.name!r} assigns no folds "
-            "with these options; use --split patient"
+            f"with these options{why}; use --split patient"
         )
     names = completed(table, given, seed=seed, whose=f"the official split of {table.name!r}")
     if not (names == "test").any():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +34,10 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 }
 LISTS = {"train": "train_val_list.txt", "test": "test_list.txt"}
 """The official split; validation patients are taken out of the first by whoever needs them."""
+NO_LISTS = (
+    f"there is no official split: {' and '.join(LISTS.values())} are not in the data root; they "
+    "come with the images"
+)
 FOLDERS, ENDINGS = ("images", "sample"), (".png",)
 """`images/`, `images_001/images/` to `images_012/images/`, or `sample/images/`."""
 FRONTAL = ("PA", "AP")
@@ -48,8 +51,6 @@ HOW_TO_GET = (
     "get it from https://nihcc.app.box.com/v/ChestXray-NIHCC and name the folder with the table as "
     "--data-root"
 )
-
-log = logging.getLogger(__name__)
 
 
 @DATASETS.register("nih-cxr14")
@@ -99,11 +100,9 @@ class NihCxr14(AgeBands):
         sieve = self._sieved(rows, path)
         frame = self._frame(sieve.frame, root)
         folds = official_folds(root, frame["image_id"])
+        notes: tuple[str, ...] = ()
         if folds is None:
-            log.warning(
-                "%s: %s has no %s, so there is no official split; they come with the images",
-                self.registered_name, root, " and ".join(LISTS.values()),
-            )  # fmt: skip
+            notes = (NO_LISTS,)
         else:
             frame[FOLD] = folds
         return Split(
@@ -113,6 +112,7 @@ class NihCxr14(AgeBands):
             findings=self.findings,
             attributes=("sex", "age_band", "view"),
             dropped=sieve.dropped,
+            notes=notes,
         )
 
     def _sieved(self, rows: pd.DataFrame, path: Path) -> Sieve:

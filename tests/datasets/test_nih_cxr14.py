@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 from trees import nih_cxr14 as tree
 
+from datasets.folds import official
 from datasets.images import prepare
 from datasets.nih_cxr14 import FINDINGS, NihCxr14
 from registry import DATASETS
@@ -249,12 +249,12 @@ def test_lists_with_other_line_ends_are_read(tmp_path: Path) -> None:
     ]
 
 
-def test_without_lists_there_is_no_official_split_and_a_note(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        assert "fold" not in loaded(tmp_path, row()).frame
-    assert "train_val_list.txt and test_list.txt" in caplog.text
+def test_without_lists_there_is_no_official_split_and_a_note(tmp_path: Path) -> None:
+    table = loaded(tmp_path, row())
+    assert "fold" not in table.frame
+    assert "train_val_list.txt and test_list.txt" in table.notes[0]
+    with pytest.raises(ValueError, match=r"assigns no folds.*test_list.txt.*--split patient"):
+        official(table)
 
 
 def test_one_list_without_the_other_is_refused(tmp_path: Path) -> None:
