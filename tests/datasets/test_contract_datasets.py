@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from trees import brax, chexpert, mimic_cxr
+from trees import brax, chexpert, mimic_cxr, nih_cxr14
+from trees import csv as csv_tree
 
 from datasets.base import ChestXrayDataset
 from datasets.folds import assign, digest, kfold
@@ -42,7 +43,9 @@ TREES: dict[str, Callable[[Path], None]] = {
     "brax": brax.make,
     "chexpert": chexpert.make,
     "covid-chestxray": covid_tree,
+    "csv": csv_tree.make,
     "mimic-cxr": mimic_cxr.make,
+    "nih-cxr14": nih_cxr14.make,
 }
 
 
