@@ -80,8 +80,7 @@ def _labels(
     if never:
         raise tabular.missing_column(path, (never[0],), [*rows[0]])
     found = images(parsed(path, listed["path_to_image"].fillna("").astype(str)))
-    texts = listed[[*FOURTEEN]].astype(object).where(listed[[*FOURTEEN]].notna(), "")
-    said = mentions(path, texts.astype(str)).set_axis(found.to_numpy())
+    said = mentions(path, listed).set_axis(found.to_numpy())
     said = said[~said.index.duplicated()]
     labels = said.reindex(ids.to_numpy()).set_axis(ids.index)
     unread = ~ids.isin(said.index).to_numpy()

@@ -90,7 +90,9 @@ def curate(
         ValueError: the rates cannot be met by leaving images out.
     """
     names = {a: [g.name for g in gs] for a, gs in curation.attributes.items()}
-    codes = [pd.Categorical(groups[a], categories=listed).codes for a, listed in names.items()]
+    codes = [
+        pd.Index(listed).get_indexer(pd.Index(groups[a], dtype=str)) for a, listed in names.items()
+    ]
     present = labels.to_numpy(dtype=np.float64)
     known = np.isfinite(present) & np.all([code >= 0 for code in codes], axis=0)
     shape = (*map(len, names.values()), 2)
