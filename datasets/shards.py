@@ -86,8 +86,8 @@ def make(job: Job) -> list[Fault]:
             good = [s.key for s in job.sources if s.path not in bad]
             if good:
                 index = np.array(list(zip(good, digests, strict=True)), dtype=INDEX)
-                _save(pixels_file, pixels, draft)
-                _save(index_file, index, draft)
+                save(pixels_file, pixels, draft)
+                save(index_file, index, draft)
             return faults
         held = set(np.load(index_file, allow_pickle=False)["key"].astype(str))
     # Another process was faster; what it left out, it could not read.
@@ -115,7 +115,7 @@ def _alone(path: Path) -> Iterator[str]:
         lock.release()
 
 
-def _save(path: Path, array: np.ndarray, draft_ending: str) -> None:
+def save(path: Path, array: np.ndarray, draft_ending: str = ".part") -> None:
     """Write `array` so that `path` holds all of it or does not exist."""
     draft = path.with_name(path.name + draft_ending)
     with draft.open("wb") as file:
