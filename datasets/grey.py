@@ -10,7 +10,7 @@ import numpy as np
 TAILS = (0.5, 99.5)
 """Percentiles that deep grey values are stretched between: 12-bit films in 16-bit files would
 otherwise be nearly black, and a burned-in marker at full white would set the scale alone."""
-BLOCK = 2**20
+BLOCK = 2**18
 """Values that are worked on at once."""
 
 
@@ -64,7 +64,13 @@ def counts_of(values: np.ndarray) -> np.ndarray:
 
 def looked_up(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
     """`values` of 8 or 16 bits replaced by the `levels` of all possible ones, the lowest first."""
-    return np.roll(levels, int(np.iinfo(values.dtype).min))[_unsigned(values)]
+    flat, levels = _unsigned(values).ravel(), np.roll(levels, int(np.iinfo(values.dtype).min))
+    found = np.empty(flat.shape, levels.dtype)
+    for start in range(0, len(flat), BLOCK):
+        block = slice(start, start + BLOCK)
+        # There is a level for every value, so nothing wraps: it spares numpy the check.
+        np.take(levels, flat[block], mode="wrap", out=found[block])
+    return found.reshape(values.shape)
 
 
 def _unsigned(values: np.ndarray) -> np.ndarray:
