@@ -15,7 +15,7 @@ import pandas as pd
 import options
 from datasets.base import FOLD, ChestXrayDataset
 from datasets.embedded import META, STACK, TABLE, Meta
-from datasets.folds import assign
+from datasets.folds import SHARES, assign
 from datasets.images import Images, cache_dir, open_images
 from datasets.people import PAIR_COLUMNS, PAIRS_FILE, listed_pairs
 from datasets.sources import hexdigest
@@ -184,6 +184,10 @@ class Job:
 
 def fold_of(table: Split) -> np.ndarray:
     """The fold of each row `(n,)`: as the data set assigns it, or as a run without options does."""
+    if FOLD in table.frame:
+        given = table.frame[FOLD].astype(str).to_numpy(dtype=object)
+        if set(given) == set(SHARES):
+            return given
     folds = assign(table)
     names = np.full(len(table), "", dtype=object)
     for fold in folds.all():

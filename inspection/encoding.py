@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,7 @@ def load(
                 "three channels are summed, which gives the same"
             )
         net = build(backbone, 1, weights=str(file)).encoder
-    net = net.to(device).eval().requires_grad_(False)
+    net = net.to(device).eval()
     return Encoder(
         net=net,
         file=file.name,
@@ -126,7 +127,10 @@ def is_torchscript(file: Path) -> bool:
 
 def _traced(file: Path, device: str) -> nn.Module:
     try:
-        net: nn.Module = torch.jit.load(str(file), map_location=device)
+        with warnings.catch_warnings():
+            # That the format is old is no news to who was given such a file.
+            warnings.simplefilter("ignore", FutureWarning)
+            net: nn.Module = torch.jit.load(str(file), map_location=device)
     except RuntimeError as error:
         told = str(error).strip().splitlines()[0]
         raise ValueError(

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from backbones import BUILDERS, build
+from backbones import BUILDERS, OF_EMBEDDINGS, build, levels
 from registry import UnknownName
 
 PER_SAMPLE = ("small_cnn", "resnet9")
@@ -74,3 +74,34 @@ def test_absent_weights_are_named() -> None:
 def test_an_unknown_backbone_gets_the_list() -> None:
     with pytest.raises(UnknownName, match="did you mean 'densenet121'"):
         build("densenet120", 2)
+
+
+@pytest.mark.parametrize("name", sorted(OF_EMBEDDINGS))
+def test_embeddings_become_outputs_one_by_one(name: str) -> None:
+    net = build(name, 5, inputs=12).train()
+    vectors = torch.randn(3, 12)
+    assert net(vectors).shape == (3, 5) and net.embed(vectors).shape == (3, net.width)
+    assert torch.allclose(net(vectors)[:1], net(vectors[:1]), atol=1e-6)
+    # Neither the unit of an encoder nor its zero matters.
+    assert torch.allclose(net(1000 * vectors + 7), net(vectors), atol=1e-3)
+
+
+def test_a_level_is_fitted_over_all_batches() -> None:
+    (level,) = levels(build("linear", 1, inputs=6))
+    rows = torch.randn(50, 6, generator=torch.Generator().manual_seed(0)) * torch.arange(1.0, 7)
+    level.fit(rows.split(20))
+    seen = level(rows)
+    assert torch.allclose(seen.mean(0), torch.zeros(6), atol=1e-5)
+    assert torch.allclose(seen.std(0, correction=0), torch.ones(6), atol=1e-4)
+
+
+def test_a_number_that_never_moves_is_not_blown_up() -> None:
+    (level,) = levels(build("linear", 1, inputs=4))
+    level.fit([torch.tensor([[1.0, -1, 1, -1]]).repeat(5, 1)])
+    assert level.spread.tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("name", "inputs"), [("small_cnn", 8), ("mlp", 0), ("linear", 0)])
+def test_a_backbone_refuses_what_it_cannot_see(name: str, inputs: int) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' sees"):
+        build(name, 1, inputs=inputs)

@@ -299,3 +299,24 @@ def test_an_attack_in_another_process_fills_the_cache(tmp_path: Path) -> None:
     assert other.exitcode == 0
     (held,) = (tmp_path / "b" / "attacks").glob("*.npz")
     assert np.array_equal(np.load(held)["embeddings"], here)
+
+
+def people(patients: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Three embeddings `(n, 32)` each, told apart by four small numbers among large noise."""
+    rng = np.random.default_rng(seed)
+    codes = np.repeat(np.arange(patients), 3)
+    vectors = 3 * rng.normal(size=(len(codes), 32))
+    vectors[:, :4] = rng.normal(size=(patients, 4))[codes] + 0.1 * rng.normal(size=(len(codes), 4))
+    return vectors.astype(np.float32), codes
+
+
+def test_embeddings_are_attacked_by_what_their_encoder_says_of_patients(tmp_path: Path) -> None:
+    audit, known = people(150, seed=0)
+    unseen, others = people(60, seed=1)
+    unit = unseen / np.linalg.norm(unseen, axis=1, keepdims=True)
+    config = replace(Verifier.of_embeddings(32), steps=150)
+    (found,) = attack(config, audit, known, unseen, cache=tmp_path)
+    assert verification_auc(found, others) > verification_auc(unit, others) + 0.2
+    # Stored weights bring the scale that the audit embeddings had.
+    (again,) = attack(config, audit, known, unseen[:9], cache=tmp_path)
+    assert np.allclose(again, found[:9], atol=1e-6)
