@@ -35,8 +35,13 @@ def assign(table: Split, *, seed: int = 0) -> Folds:
     Raises:
         ValueError: as `official`, `by_patient` and `as_folds`.
     """
-    given = FOLD in table.frame and (_texts(table.frame[FOLD]) != "").any()
-    return as_folds(table, official(table, seed=seed) if given else by_patient(table, seed=seed))
+    name = official if has_folds(table) else by_patient
+    return as_folds(table, name(table, seed=seed))
+
+
+def has_folds(table: Split) -> bool:
+    """Whether the data set assigns a fold to anybody."""
+    return FOLD in table.frame and bool((_texts(table.frame[FOLD]) != "").any())
 
 
 def by_patient(table: Split, *, seed: int = 0) -> np.ndarray:
@@ -69,12 +74,12 @@ def official(table: Split, *, seed: int = 0) -> np.ndarray:
         ValueError: there is no such column or nothing in it, a name is unknown, a patient stands in
             two folds, or there is no test fold.
     """
-    given = _texts(table.frame[FOLD]) if FOLD in table.frame else np.full(len(table), "")
-    if not (given != "").any():
+    if not has_folds(table):
         raise ValueError(
             f"--split official must be given by the data set, but {table.name!r} assigns no folds "
             "with these options; use --split patient"
         )
+    given = _texts(table.frame[FOLD])
     names = completed(table, given, seed=seed, whose=f"the official split of {table.name!r}")
     if not (names == "test").any():
         raise ValueError(

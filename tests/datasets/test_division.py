@@ -10,7 +10,7 @@ import pytest
 from cohorts import cohort
 
 from datasets.base import FOLD
-from datasets.division import NOT_LISTED, OVER_LIMIT, Divided, Division, divide, divide_in
+from datasets.division import NOT_LISTED, OVER_LIMIT, UNUSED, Divided, Division, divide, divide_in
 from datasets.folds import SHARES, SOURCE, kfold, manifest, split_digest
 from datasets.split import Folds, Split
 
@@ -109,6 +109,12 @@ def test_a_data_set_without_official_folds_is_told_so(column: bool) -> None:
     table = folded(cohort(40)) if column else cohort(40)
     with pytest.raises(ValueError, match=r"'made' assigns no folds .*; use --split patient$"):
         official(table)
+
+
+def test_official_folds_that_are_not_used_are_noted() -> None:
+    table = folded(cohort(40), below_30="train", below_40="test")
+    assert divide(table, Division.named("patient")).notes == (UNUSED,)
+    assert divide(table, Division.named("official")).notes == ()
 
 
 def test_official_folds_without_test_are_refused() -> None:
