@@ -252,7 +252,7 @@ def _of_patients(table: Split, given: np.ndarray, whose: str) -> np.ndarray:
     pairs = pairs[pairs["fold"] != ""].drop_duplicates()
     twice = pairs[pairs["patient"].duplicated(keep=False)].sort_values(["patient", "fold"])
     if len(twice):
-        told = [f"{p} ({' and '.join(f)})" for p, f in twice.groupby("patient")["fold"]]
+        told = [f"{p} ({' and '.join(map(repr, f))})" for p, f in twice.groupby("patient")["fold"]]
         raise ValueError(
             f"a patient must be in one fold, but {whose} has {len(told)} in two: "
             f"{', '.join(told[:NAMED])}{', …' if len(told) > NAMED else ''}; assign each to one, "

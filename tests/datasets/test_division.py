@@ -126,7 +126,7 @@ def test_a_patient_in_two_official_folds_is_named() -> None:
     table = folded(cohort(40), below_30="train", below_40="test")
     frame = table.frame.assign(fold=["test", *table.frame[FOLD].iloc[1:]])
     assert (frame["patient_id"] == "p00000").sum() > 1
-    with pytest.raises(ValueError, match=r"has 1 in two: p00000 \(test and train\)"):
+    with pytest.raises(ValueError, match=r"has 1 in two: p00000 \('test' and 'train'\)"):
         official(table.with_frame(frame))
 
 
