@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from datasets.folds import as_folds, by_patient, kfold, limited, official, one_of
+from datasets.folds import as_folds, by_patient, has_folds, kfold, limited, official, one_of
 from datasets.manifests import SHOWN, Manifest
 from datasets.split import Folds, Split
 
 OFFICIAL, PATIENT, PART = "official", "patient", "fold"
 SPLITS = "official, patient, fold:i/k or a csv file"
+UNUSED = "the folds that the data set assigns are not used; --split official does"
 NOT_LISTED = "not in the manifest"
 OVER_LIMIT = "beyond --limit-patients"
 MOST_PARTS = 1000
@@ -91,6 +92,7 @@ def divide(table: Split, division: Division, *, limit: int = 0, seed: int = 0) -
         names = one_of(table, division.part, division.parts, seed=seed)
     else:
         names = (official if division.kind == OFFICIAL else by_patient)(table, seed=seed)
+        note = UNUSED if division.kind == PATIENT and has_folds(table) else ""
     kept, names, told = _limit(table, names, limit, seed)
     return Divided(kept, (as_folds(kept, names),), names, tuple(n for n in (note, told) if n))
 

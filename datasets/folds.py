@@ -35,8 +35,13 @@ def assign(table: Split, *, seed: int = 0) -> Folds:
     Raises:
         ValueError: as `official`, `by_patient` and `as_folds`.
     """
-    given = FOLD in table.frame and (_texts(table.frame[FOLD]) != "").any()
-    return as_folds(table, official(table, seed=seed) if given else by_patient(table, seed=seed))
+    name = official if has_folds(table) else by_patient
+    return as_folds(table, name(table, seed=seed))
+
+
+def has_folds(table: Split) -> bool:
+    """Whether the data set assigns a fold to anybody."""
+    return FOLD in table.frame and bool((_texts(table.frame[FOLD]) != "").any())
 
 
 def by_patient(table: Split, *, seed: int = 0) -> np.ndarray:
@@ -69,13 +74,13 @@ def official(table: Split, *, seed: int = 0) -> np.ndarray:
         ValueError: there is no such column or nothing in it, a name is unknown, a patient stands in
             two folds, or there is no test fold.
     """
-    given = _texts(table.frame[FOLD]) if FOLD in table.frame else np.full(len(table), "")
-    if not (given != "").any():
+    if not has_folds(table):
         why = "".join(f" ({note})" for note in table.notes)
         raise ValueError(
             f"--split official must be given by the data set, but {table.name!r} assigns no folds "
             f"with these options{why}; use --split patient"
         )
+    given = _texts(table.frame[FOLD])
     names = completed(table, given, seed=seed, whose=f"the official split of {table.name!r}")
     if not (names == "test").any():
         raise ValueError(
@@ -248,7 +253,7 @@ def _of_patients(table: Split, given: np.ndarray, whose: str) -> np.ndarray:
     pairs = pairs[pairs["fold"] != ""].drop_duplicates()
     twice = pairs[pairs["patient"].duplicated(keep=False)].sort_values(["patient", "fold"])
     if len(twice):
-        told = [f"{p} ({' and '.join(f)})" for p, f in twice.groupby("patient")["fold"]]
+        told = [f"{p} ({' and '.join(map(repr, f))})" for p, f in twice.groupby("patient")["fold"]]
         raise ValueError(
             f"a patient must be in one fold, but {whose} has {len(told)} in two: "
             f"{', '.join(told[:NAMED])}{', …' if len(told) > NAMED else ''}; assign each to one, "

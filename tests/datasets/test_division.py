@@ -10,7 +10,7 @@ import pytest
 from cohorts import cohort
 
 from datasets.base import FOLD
-from datasets.division import NOT_LISTED, OVER_LIMIT, Divided, Division, divide, divide_in
+from datasets.division import NOT_LISTED, OVER_LIMIT, UNUSED, Divided, Division, divide, divide_in
 from datasets.folds import SHARES, SOURCE, kfold, manifest, split_digest
 from datasets.split import Folds, Split
 
@@ -111,6 +111,12 @@ def test_a_data_set_without_official_folds_is_told_so(column: bool) -> None:
         official(table)
 
 
+def test_official_folds_that_are_not_used_are_noted() -> None:
+    table = folded(cohort(40), below_30="train", below_40="test")
+    assert divide(table, Division.named("patient")).notes == (UNUSED,)
+    assert divide(table, Division.named("official")).notes == ()
+
+
 def test_official_folds_without_test_are_refused() -> None:
     with pytest.raises(ValueError, match="must have a test fold, but has only train, val"):
         official(folded(cohort(40), below_30="train", below_40="val"))
@@ -120,7 +126,7 @@ def test_a_patient_in_two_official_folds_is_named() -> None:
     table = folded(cohort(40), below_30="train", below_40="test")
     frame = table.frame.assign(fold=["test", *table.frame[FOLD].iloc[1:]])
     assert (frame["patient_id"] == "p00000").sum() > 1
-    with pytest.raises(ValueError, match=r"has 1 in two: p00000 \(test and train\)"):
+    with pytest.raises(ValueError, match=r"has 1 in two: p00000 \('test' and 'train'\)"):
         official(table.with_frame(frame))
 
 

@@ -98,7 +98,7 @@ def test_a_manifest_of_train_and_test_gets_its_other_folds_from_train(tmp_path: 
         ("patient_id,folds\np00001,test\n", "must have the column 'fold'.*nearest: 'folds'"),
         ("", "is empty"),
         ("patient_id,fold\n", "none of the 0"),
-        ("image_id,fold\ni00000,train\ni00001,test\n", r"in two: p00000 \(test and train\)"),
+        ("image_id,fold\ni00000,train\ni00001,test\n", r"in two: p00000 \('test' and 'train'\)"),
     ],
 )
 def test_a_faulty_manifest_is_refused_in_one_sentence(tmp_path: Path, rows: str, told: str) -> None:
