@@ -54,8 +54,8 @@ def rate(has: np.ndarray, counts: np.ndarray, patients: np.ndarray, count: int) 
 
     `has` and `counts` are bool `(n,)`, `patients` codes `(n,)` below `count`. The interval is that
     of a ratio of sums over patients: value -+ t SE on the logit scale, with Satterthwaite's degrees
-    of freedom, at most one less than patients. Where no or every image has it, the bound is that of Clopper & Pearson for as many
-    patients.
+    of freedom, at most one less than patients. Where no or every image has it, the bound is that of
+    Clopper & Pearson for as many patients.
 
     Source: Cochran, Sampling Techniques, 1977, ch. 6 (ratio estimator, clusters of unequal size);
     Korn & Graubard, Survey Methodology 1998;24:193-201 (intervals of proportions from clusters).
