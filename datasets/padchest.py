@@ -13,6 +13,7 @@ import pandas as pd
 from datasets import tabular
 from datasets.ages import OLDEST, AgeBands
 from datasets.attributes import UNKNOWN, ordered, sexes
+from datasets.expected import Expected, ExpectedTable
 from datasets.padchest_labels import GROUPS, SUBOPTIMAL, parsed, says_nothing
 from datasets.sieve import Sieve
 from datasets.split import Split
@@ -78,6 +79,18 @@ class PadChest(AgeBands):
         for view in self.views or ("",):
             if view not in VIEWS:
                 raise unknown("view", view, VIEWS)
+
+    def expects(self) -> Expected:
+        """As in the base class."""
+        listed = ExpectedTable(
+            files=(TABLE,),
+            columns=COLUMNS,
+            vocabulary={"view": VIEWS, "sex": ("M", "F", "O")},
+            filled=("image",),
+            unique="image",
+            patient="patient",
+        )
+        return Expected((listed,))
 
     def table(self, root: Path) -> Split:
         """As in the base class.

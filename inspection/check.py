@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write-ids",
         action="store_true",
-        help="name files and ids of a restricted data set in the page too; its terms hold for it",
+        help="name files of a restricted data set in the page too; its terms of use hold for it",
     )
     parser.add_argument(
         "--out", metavar="DIR", default="", help="where to write (check-<data set>)"

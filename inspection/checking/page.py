@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 from inspection.checking.checker import Checked, told_seconds
 from inspection.checking.problems import SEVERITIES, Problem, counted
 from inspection.page import Cell, Table, rendered, table
 from inspection.prepare import told_bytes
 from metrics.audit import words
-from metrics.audit.records import records
+from metrics.audit.records import Row, records
 from metrics.cells import MINIMUM_PATIENTS
 
 PAGE = "check.html"
@@ -98,24 +99,28 @@ def html(checked: Checked, command: str, following: str) -> str:
     )
 
 
-def cells(checked: Checked) -> Table | None:
-    """Patients with and without each finding in every group of the test fold."""
+def cells(checked: Checked) -> list[Table]:
+    """Patients with and without each finding in the test fold: in all, and by every attribute."""
     if checked.cells.empty:
-        return None
-    frame = checked.cells
-    across = list(dict.fromkeys(zip(frame["attribute"], frame["group"], strict=True)))
-    by_key = {(r["finding"], r["attribute"], r["group"]): r for r in records(frame)}
-    rows = []
-    for finding in dict.fromkeys(frame["finding"]):
-        row = [Cell(str(finding))]
-        for attribute, group in across:
-            held = by_key[finding, attribute, group]
-            told = [_count(int(held[k]), checked.restricted) for k in ("positives", "negatives")]
-            few = min(held["positives"], held["negatives"]) < MINIMUM_PATIENTS
-            row.append(Cell(f"{told[0]} / {told[1]}", "too few" if few else ""))
-        rows.append(row)
-    head = ("finding", *(f"{a}: {g}" if a else "everybody" for a, g in across))
-    return table("Test fold: patients with / without each finding", head, rows)
+        return []
+    parts = checked.cells.groupby("attribute", sort=False)
+    return [_cells(str(name), records(part), checked) for name, part in parts]
+
+
+def _cells(attribute: str, held: Sequence[Row], checked: Checked) -> Table:
+    across = list(dict.fromkeys(str(r["group"]) for r in held))
+    by_key = {(r["finding"], r["group"]): r for r in held}
+    rows = [
+        (Cell(str(finding)), *(_with_without(by_key[finding, g], checked) for g in across))
+        for finding in dict.fromkeys(r["finding"] for r in held)
+    ]
+    return table(attribute or "everybody", ("finding", *across), rows)
+
+
+def _with_without(row: Row, checked: Checked) -> Cell:
+    told = [_count(int(row[k]), checked.restricted) for k in ("positives", "negatives")]
+    few = min(row["positives"], row["negatives"]) < MINIMUM_PATIENTS
+    return Cell(" / ".join(told), "too few" if few else "")
 
 
 def _count(patients: int, restricted: bool) -> str:

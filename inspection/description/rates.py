@@ -54,8 +54,8 @@ def rate(has: np.ndarray, counts: np.ndarray, patients: np.ndarray, count: int) 
 
     `has` and `counts` are bool `(n,)`, `patients` codes `(n,)` below `count`. The interval is that
     of a ratio of sums over patients: value -+ t SE on the logit scale, with Satterthwaite's degrees
-    of freedom. Where no or every image has it, the bound is that of Clopper & Pearson for as many
-    patients.
+    of freedom, at most one less than patients. Where no or every image has it, the bound is that of
+    Clopper & Pearson for as many patients.
 
     Source: Cochran, Sampling Techniques, 1977, ch. 6 (ratio estimator, clusters of unequal size);
     Korn & Graubard, Survey Methodology 1998;24:193-201 (intervals of proportions from clusters).
@@ -69,7 +69,8 @@ def rate(has: np.ndarray, counts: np.ndarray, patients: np.ndarray, count: int) 
     moved = ratio(hit.astype(float), np.ones(len(rows)), patient, count)
     # The variance of n clusters around their own ratio is (n - 1) / n of the truth on average.
     slopes = moved.slopes * math.sqrt(n / (n - 1)) if n > 1 else np.full(count, math.nan)
-    degrees = float(freedom(slopes[inside])) if n > 1 else math.nan
+    # Satterthwaite's are endless where all patients move the value equally far, as at one half.
+    degrees = min(float(freedom(slopes[inside])), n - 1) if n > 1 else math.nan
     low, high, note = _interval(moved.value, slopes, degrees, n)
     return Rate(
         value=moved.value,

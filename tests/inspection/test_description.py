@@ -156,6 +156,13 @@ def test_no_image_with_a_finding_is_bounded_by_the_number_of_patients() -> None:
     assert found.high == pytest.approx(stats.beta.ppf(0.975, 1, 30))
 
 
+def test_degrees_of_freedom_are_fewer_than_patients() -> None:
+    found = rate(np.array([True, True, False, False]), np.ones(4, bool), np.arange(4), 4)
+    assert found.degrees == 3
+    reach = stats.t.ppf(0.975, 3) * math.sqrt(0.25 / 3) / 0.25
+    assert found.high == pytest.approx(1 / (1 + math.exp(-reach)))
+
+
 def test_one_patient_has_no_interval() -> None:
     found = rate(np.array([True, False]), np.ones(2, bool), np.zeros(2, int), 1)
     assert found.value == 0.5 and math.isnan(found.low) and "one patient" in found.note
