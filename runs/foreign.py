@@ -114,6 +114,15 @@ def own_folds(placed: Placed, table: Split) -> Folds:
     return assign(table, seed=0)
 
 
+def sizes_of(placed: Placed) -> str:
+    """How many images and patients validate and test on another data set, in words."""
+    folds = own_folds(placed, read_table(placed))
+    sizes = [
+        f"{f.name} {len(f)} images of {len(f.patients)} patients" for f in (folds.val, folds.test)
+    ]
+    return f"{placed.name}: " + ", ".join(sizes)
+
+
 def load(
     placed: Placed,
     size: int,

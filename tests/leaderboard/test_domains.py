@@ -71,7 +71,7 @@ def tables(output: Path) -> list[dict[str, Any]]:
             name = ""
             for row in table.rows:
                 name = row.cells[0].text if row.cells[0] is not None else name
-                texts = {c: cell for c, cell in zip(columns, row.cells, strict=True)}
+                texts = dict(zip(columns, row.cells, strict=True))
                 rows[name, texts["labels"].text] = texts
             made.append({"caption": table.caption, "rows": rows})
     return made
@@ -168,4 +168,6 @@ def test_a_page_without_such_runs_says_nothing_of_them(tmp_path: Path) -> None:
 
 def test_variances_of_independent_sets_add() -> None:
     # 3-4-5: sqrt(0.03^2 + 0.04^2) = 0.05
-    assert apart(0.8, 0.03, 0.7, 0.04) == pytest.approx((-0.1, -0.1 - 0.098, -0.1 + 0.098), abs=1e-5)
+    assert apart(0.8, 0.03, 0.7, 0.04) == pytest.approx(
+        (-0.1, -0.1 - 0.098, -0.1 + 0.098), abs=1e-5
+    )

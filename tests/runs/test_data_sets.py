@@ -50,7 +50,7 @@ def test_a_union_takes_fields_by_name_and_its_own() -> None:
     assert made.dataset.registered_name == "phantom+phantom-ood"
     assert made.config()["data"]["downsample"] == "largest"
     assert made.config()["data"]["phantom.site"] == 1
-    with pytest.raises(ValueError, match="--data of a union must read NAME.FIELD=VALUE"):
+    with pytest.raises(ValueError, match=r"--data of a union must read NAME\.FIELD=VALUE"):
         plan(dataset="phantom+phantom-ood", data={"site": 1})
 
 
@@ -87,7 +87,8 @@ def test_what_cannot_be_is_one_sentence(changes: dict[str, Any], told: str) -> N
 
 def test_a_config_reads_back_to_the_same_plan(tmp_path: Path) -> None:
     made = plan(
-        dataset="phantom+phantom-null", test_datasets=("phantom-ood",), val_dataset="phantom-anatomy",
+        dataset="phantom+phantom-null", test_datasets=("phantom-ood",),
+        val_dataset="phantom-anatomy",
         data={"phantom.site": 1, "phantom-ood.test_patients": 3, "downsample": "phantom"},
         rename_findings=("Edema=Oedema",),
     )  # fmt: skip

@@ -25,7 +25,7 @@ from runs.summary import summary
 from tracking.rundir import RunDirectory
 from tracking.store import Store
 
-SIZES = {"train_patients": 12, "val_patients": 40, "audit_patients": 8, "test_patients": 70}
+SIZES = {"train_patients": 12, "val_patients": 40, "audit_patients": 8, "test_patients": 150}
 
 
 FINDINGS = ("Cardiomegaly", "Edema", "Fracture", "No Finding")
@@ -108,7 +108,7 @@ def changed(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_the_record_describes_the_other_data_set(directory: RunDirectory) -> None:
     (target,) = directory.record().targets
-    assert (target.name, target.test_patients, target.val_patients) == ("phantom-ood", 70, 40)
+    assert (target.name, target.test_patients, target.val_patients) == ("phantom-ood", 150, 40)
     assert "site" not in target.variant and "cohort" not in target.variant
     assert directory.record().terms == "restricted"  # since the other one is
 
@@ -230,7 +230,7 @@ def test_headline_numbers_reach_the_tracking_store(run: Plan, directory: RunDire
 
 def test_the_summary_tells_in_domain_from_out_of_domain(directory: RunDirectory) -> None:
     said = summary(directory)
-    assert "out of domain: phantom-ood, 70 test patients" in said
+    assert "out of domain: phantom-ood, 150 test patients" in said
     assert re.search(r"macro AUC +\d\.\d+ \[.*\] +\d\.\d+ \[", said)
     assert re.search(r"difference +[+-]0\.\d+ \[", said)
 
@@ -253,7 +253,8 @@ def test_a_picture_that_was_trained_on_is_not_tested(place: Path, changed: Any) 
 def test_a_finding_that_is_lacking_is_undefined_and_says_so(place: Path, changed: Any) -> None:
     changed(
         lambda t: replace(
-            t.with_frame(t.frame.drop(columns=["Edema", "true:Edema"])),
+            t,
+            frame=t.frame.drop(columns=["Edema", "true:Edema"]),
             findings=tuple(f for f in t.findings if f != "Edema"),
         )
     )
@@ -271,7 +272,8 @@ def test_a_finding_that_is_lacking_is_undefined_and_says_so(place: Path, changed
 def test_data_without_a_common_finding_is_refused(place: Path, changed: Any) -> None:
     changed(
         lambda t: replace(
-            t.with_frame(t.frame.rename(columns=dict(zip(t.findings, map(str.upper, t.findings))))),
+            t,
+            frame=t.frame.rename(columns={f: f.upper() for f in t.findings}),
             findings=tuple(map(str.upper, t.findings)),
         )
     )
@@ -284,7 +286,7 @@ def test_data_without_a_common_finding_is_refused(place: Path, changed: Any) -> 
 def without_race(table: Split) -> Split:
     """The table of a hospital that records no race."""
     attributes = tuple(a for a in table.attributes if a != "race")
-    return replace(table.with_frame(table.frame.drop(columns="race")), attributes=attributes)
+    return replace(table, frame=table.frame.drop(columns="race"), attributes=attributes)
 
 
 @pytest.mark.parametrize("method", ["group_thresholds", "fairread"])
