@@ -197,6 +197,7 @@ def run(request: Request, *, again: bool = False, dry: bool = False, ids: bool =
     log = terminal_log()
     try:
         plan = resolve(request)
+        from runs.foreign import sizes_of
         from runs.pipeline import execute
         from runs.preparation import checked_task, load_table, prepare_run, split
         from runs.process import settle
@@ -220,6 +221,8 @@ def run(request: Request, *, again: bool = False, dry: bool = False, ids: bool =
                     f"{f.name} {len(f)} images of {len(f.patients)} patients" for f in folds.all()
                 ]
                 print(f"part {part + 1}: " + ", ".join(sizes))
+            for placed in plan.named.others:
+                print(sizes_of(placed, plan.limit_patients))
             print("\ndry run: nothing was stored; leave out --dry-run to run it")
             return DONE
         prepared = prepare_run(plan, Progress("preparing images"))

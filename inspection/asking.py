@@ -20,8 +20,9 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
         help="set an option of the data set (repeatable)",
     )  # fmt: skip
     parser.add_argument(
-        "--data-root", metavar="DIR", default="", help="where the data set was downloaded to"
-    )
+        "--data-root", action="append", metavar="[NAME=]DIR", default=[],
+        help="where the data set was downloaded to (repeatable, by name)",
+    )  # fmt: skip
     parser.add_argument(
         "--plugin", action="append", metavar="FILE.py", default=[],
         help="a file outside the suite that registers data sets",
@@ -38,15 +39,17 @@ def asked(options: argparse.Namespace) -> tuple[ChestXrayDataset, Path]:
         ValueError, FileNotFoundError: a value breaks a rule.
     """
     from datasets.images import cache_dir
-    from options import assignments
+    from options import assignments, directories
     from registry import load_plugins
     from runs.plan import Request, dataset_of
 
     load_plugins(options.plugin)
+    roots = directories(options.data_root, "--data-root")
     request = Request(
         dataset=options.dataset,
         data=assignments(options.data, "--data"),
-        data_root=options.data_root,
+        data_root=roots.pop("", ""),
+        data_roots=roots,
     )
     dataset, root = dataset_of(request)
     root = root or cache_dir() / "recipes"

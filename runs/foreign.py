@@ -103,6 +103,24 @@ def read_table(placed: Placed) -> Split:
         ) from error
 
 
+def own_folds(placed: Placed, table: Split, limit: int = 0) -> Folds:
+    """The folds of a data set by its own rule; with `limit`, of that many patients.
+
+    Raises:
+        ValueError: patients overlap, a fold is empty, or a fold name is unknown.
+    """
+    return divide(table, Division.named(placed.dataset.default_split), limit=limit).folds[0]
+
+
+def sizes_of(placed: Placed, limit: int = 0) -> str:
+    """How many images and patients validate and test on another data set, in words."""
+    folds = own_folds(placed, read_table(placed), limit)
+    sizes = [
+        f"{f.name} {len(f)} images of {len(f.patients)} patients" for f in (folds.val, folds.test)
+    ]
+    return f"{placed.name}: " + ", ".join(sizes)
+
+
 def load(
     placed: Placed,
     size: int,
@@ -121,8 +139,7 @@ def load(
     """
     raw = read_table(placed)
     table = namespaced(renamed(raw, renames), placed.name)
-    own = Division.named(placed.dataset.default_split)
-    folds, holds = divide(table, own, limit=limit).folds[0], placed.dataset.holds
+    folds, holds = own_folds(placed, table, limit), placed.dataset.holds
     both = pd.concat([folds.val.frame, folds.test.frame], ignore_index=True)
     kept = prepare(table.with_frame(both), holds, size, on_bad=on_bad, progress=progress)
     val, test = (

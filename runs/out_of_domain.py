@@ -28,12 +28,18 @@ INSIDE = (
 
 @dataclass(frozen=True)
 class InDomain:
-    """What the model is on the source's own patients: predictions, and how they are scored."""
+    """What the model is on the source's own patients: predictions, and their scores.
+
+    `macro` are the findings that averages of `scores` run over, `intersections` the attributes
+    whose joint groups are scored.
+    """
 
     test: Predictions
     val: ValidationPredictions
     bootstrap: PatientBootstrap
-    intersections: tuple[tuple[str, ...], ...]
+    macro: tuple[str, ...]
+    scores: tuple[Score, ...]
+    intersections: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,9 +134,13 @@ def target_of(domain: Domain, macro: Sequence[str]) -> Target:
 
 
 def _inside(inside: InDomain, macro: Sequence[str]) -> list[Score]:
-    scores = evaluate(
-        inside.test, macro_findings=macro, bootstrap=inside.bootstrap, val=[inside.val]
-    )
+    """Averages in domain over these findings; computed anew where they are other ones."""
+    scores: Sequence[Score] = inside.scores
+    if set(macro) != set(inside.macro):
+        scores = evaluate(
+            inside.test, macro_findings=macro, bootstrap=inside.bootstrap, val=[inside.val],
+            intersections=inside.intersections,
+        )  # fmt: skip
     return [s for s in scores if s.finding == MACRO and s.metric in INSIDE]
 
 

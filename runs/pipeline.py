@@ -205,7 +205,8 @@ class _Run:
         scores = evaluate(
             test, macro_findings=macro, bootstrap=bootstrap, val=vals, intersections=joint
         )
-        self._test_elsewhere(predictor, InDomain(test, vals[0], bootstrap, tuple(joint)))
+        inside = InDomain(test, vals[0], bootstrap, macro, tuple(scores), tuple(joint))
+        self._test_elsewhere(predictor, inside)
         attackers.wait()
         scores += linkage(self.prepared, self.contexts, test, embeddings, bootstrap)
         if self.plan.dataset.reidentification_allowed:

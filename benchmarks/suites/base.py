@@ -29,6 +29,8 @@ class Data:
     set: Fields = field(default_factory=dict)
     root: str = ""
     """Where it was downloaded to; `--data-root` goes before it."""
+    test_datasets: tuple[str, ...] = ()
+    """Other data sets to test on; their fields stand in `set` as "name.field"."""
     findings: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     split: str = ""

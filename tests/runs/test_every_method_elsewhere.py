@@ -46,7 +46,7 @@ def fitted(run: Prepared, tmp_path: Path) -> tuple[Any, InDomain]:
     predictor, _ = fit(run.plan.method, folds, ctx)
     test = predictor(folds.test)
     bootstrap = PatientBootstrap(test.patient_codes()[1], 20)
-    return predictor, InDomain(test, predictor.on_validation(folds), bootstrap, ())
+    return predictor, InDomain(test, predictor.on_validation(folds), bootstrap, (), ())
 
 
 def measured(run: Prepared, tmp_path: Path) -> tuple[Measured, Domain]:
