@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from trees import tree_of
 
 from datasets.base import EMBEDDINGS, ChestXrayDataset
 from datasets.contents import open_contents, prepare
@@ -17,12 +16,6 @@ from registry import DATASETS, ROOT
 
 OURS = [name for name, entry in DATASETS.entries().items() if entry.file.is_relative_to(ROOT)]
 PATIENTS = {"train_patients": 20, "val_patients": 8, "audit_patients": 8, "test_patients": 8}
-
-
-def tree_of(name: str) -> Callable[[Path], None]:
-    """What writes the miniature tree of a data set: the file in `trees/` that is named for it."""
-    make: Callable[[Path], None] = import_module(f"trees.{name.replace('-', '_')}").make
-    return make
 
 
 @pytest.fixture(params=OURS)
