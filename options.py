@@ -6,12 +6,15 @@ import dataclasses
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from registry import unknown
 
 T = TypeVar("T")
+OPTION, PARTS = "option", "parts"
+"""Metadata of a field: False, it is no option; True, it holds things with options of their own."""
 
 
 def assignments(texts: Iterable[str], flag: str) -> dict[str, str]:
@@ -28,6 +31,25 @@ def assignments(texts: Iterable[str], flag: str) -> dict[str, str]:
         if name.strip() in given:
             raise ValueError(f"{flag} must set a field once, but {name.strip()!r} is set twice")
         given[name.strip()] = value.strip()
+    return given
+
+
+def directories(texts: Iterable[str], flag: str) -> dict[str, str]:
+    """`[NAME=]DIR` texts as directories by name, that without a name under "".
+
+    An existing directory with a "=" in its name is read as one without a name.
+
+    Raises:
+        ValueError: a name, or none, is given twice.
+    """
+    given: dict[str, str] = {}
+    for text in texts:
+        name, _, directory = text.partition("=")
+        if name == text or Path(text).is_dir():
+            name, directory = "", text
+        if name in given:
+            raise ValueError(f"{flag} must be given once per data set, but got {text!r} too")
+        given[name] = directory
     return given
 
 
@@ -51,19 +73,31 @@ def build(cls: type[T], given: Mapping[str, Any], *, flag: str, owner: str) -> T
         raise ValueError(f"{owner}: {error}") from error
 
 
-def non_defaults(thing: Any, *, leave_out: Iterable[str] = ()) -> list[str]:
-    """Fields that differ from their defaults, as texts like "lr=0.01"."""
+def non_defaults(thing: Any, *, leave_out: Iterable[str] = (), prefix: str = "") -> list[str]:
+    """Fields that differ from their defaults, as texts like "lr=0.01"; of parts "part.lr=0.01"."""
     skip = set(leave_out)
     return [
-        f"{f.name}={_write(getattr(thing, f.name))}"
-        for f in dataclasses.fields(thing)
-        if f.name not in skip and getattr(thing, f.name) != f.default
+        f"{prefix}{name}={_write(value)}"
+        for name, value, default in _held(thing)
+        if name not in skip and value != default
     ]
 
 
-def plain(thing: Any) -> dict[str, Any]:
+def plain(thing: Any, prefix: str = "") -> dict[str, Any]:
     """The fields as JSON and YAML hold them: tuples become lists, an infinity becomes a text."""
-    return {f.name: _plain(getattr(thing, f.name)) for f in dataclasses.fields(thing)}
+    return {prefix + name: _plain(value) for name, value, _ in _held(thing)}
+
+
+def _held(thing: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Name, value and default of every option; those of parts under the names of the parts."""
+    for f in dataclasses.fields(thing):
+        value = getattr(thing, f.name)
+        if f.metadata.get(PARTS):
+            for part in value:
+                for name, own, default in _held(part):
+                    yield f"{part.registered_name}.{name}", own, default
+        elif f.metadata.get(OPTION, True):
+            yield f.name, value, f.default
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 # One thread per process unless asked otherwise, before any numerical library starts its own.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from options import directories
 from registry import UnknownName, load_plugins
 
 if TYPE_CHECKING:
@@ -160,12 +161,6 @@ def chosen(options: argparse.Namespace) -> Choice:
     """What the command line says of how the suite is run."""
     from benchmarks.expand import Choice
 
-    roots: dict[str, str] = {}
-    for text in options.data_root:
-        name, equals, directory = text.rpartition("=")
-        if (name := name if equals and not Path(text).is_dir() else "") in roots:
-            raise UsageError(f"--data-root must be given once per data set, but got {text!r} too")
-        roots[name] = directory if name else text
     return Choice(
         budget=options.budget,
         seeds=_seeds(options.seeds),
@@ -173,7 +168,7 @@ def chosen(options: argparse.Namespace) -> Choice:
         output=options.output,
         tracking_uri=options.tracking_uri,
         experiment=options.experiment,
-        data_roots=roots,
+        data_roots=directories(options.data_root, "--data-root"),
         plugins=tuple(options.plugin),
     )
 

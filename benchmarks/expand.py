@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.suites.base import Arm, Data, Suite, fields_of, options_of
+from benchmarks.suites.base import JOIN, Arm, Data, Suite, fields_of, options_of
 from registry import DATASETS, ROOT, UnknownName, load_plugins, unknown
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _resolved(
 
     budget = suite.budget(choice.budget)
     smallest = dict(method_class(arm.method).smallest) if budget.smallest else {}
-    roots = choice.data_roots
+    roots, names = choice.data_roots, data_sets_of(data)
     root = roots.get(data.name) or (roots.get("") if _needs_root(data) else "") or data.root
     request = Request(
         method=arm.method,
@@ -164,8 +164,12 @@ def _resolved(
         dataset=data.name,
         data=options_of(data, budget),
         data_root=root,
+        data_roots={n: d for n, d in roots.items() if n in names and n != data.name},
+        test_datasets=data.test_datasets,
         seed=seed,
+        split=data.split,
         folds=data.folds,
+        limit_patients=data.limit_patients,
         findings=data.findings,
         attributes=data.attributes,
         on_bad_image=data.on_bad_image,
@@ -182,8 +186,14 @@ def _resolved(
         raise ValueError(f"arm {arm.name!r} of suite {suite.name!r}: {error}") from error
 
 
+def data_sets_of(data: Data) -> tuple[str, ...]:
+    """The names of all data sets that a run on `data` reads, unions taken apart."""
+    asked = (data.name, *data.test_datasets)
+    return tuple(part.strip() for name in asked for part in name.split(JOIN))
+
+
 def _needs_root(data: Data) -> bool:
-    return bool(DATASETS.get(data.name).needs_root)
+    return any(DATASETS.get(name).needs_root for name in data_sets_of(data))
 
 
 def _check_names(suite: Suite, arms: tuple[Arm, ...], choice: Choice) -> None:
@@ -197,7 +207,7 @@ def _check_names(suite: Suite, arms: tuple[Arm, ...], choice: Choice) -> None:
                     f"arm {arm.name!r} of suite {suite.name!r}: "
                     f"{unknown('method', part.strip(), METHODS.names())}"
                 )
-    names = [data.name for data in suite.datasets]
+    names = [name for data in suite.datasets for name in data_sets_of(data)]
     for name in names:
         if name not in DATASETS.names():
             raise unknown("data set", name, DATASETS.names())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pandas as pd
 
 UNKNOWN = "Unknown"
@@ -20,14 +21,25 @@ def ordered(
     "Unknown" is a group only where somebody is in it. A value outside `order` stands after it, by
     name, so that nobody is lost.
     """
-    listed = [str(v) for v in values]
-    there = set(listed)
+    codes, texts = _distinct(values)
+    there = set(texts)
     kept = [g for g in order if g in there or (empty and g != UNKNOWN)]
     others = sorted(there - set(order))
     last = [UNKNOWN] if UNKNOWN in kept else []
-    return pd.Categorical(listed, categories=[*(g for g in kept if g != UNKNOWN), *others, *last])
+    groups = [*(g for g in kept if g != UNKNOWN), *others, *last]
+    place = np.array([groups.index(text) for text in texts], dtype=np.int64)
+    return pd.Categorical.from_codes(place[codes], categories=pd.Index(groups, dtype=str))
 
 
 def sexes(texts: Iterable[str]) -> pd.Categorical[str]:
     """Recorded sex from "M", "F" or the words; anything else, such as "O" or blank, is Unknown."""
-    return ordered((SPELT.get(str(t).strip().casefold(), UNKNOWN) for t in texts), SEXES)
+    codes, distinct = _distinct(texts)
+    groups = np.array([SPELT.get(t.strip().casefold(), UNKNOWN) for t in distinct], dtype=object)
+    return ordered(groups[codes], SEXES)
+
+
+def _distinct(values: Iterable[str]) -> tuple[np.ndarray, list[str]]:
+    """Per value `(n,)` the place of its text among the distinct ones; a table has 10^5 values."""
+    held = values if isinstance(values, pd.Series) else pd.Series([*values], dtype=object)
+    codes, distinct = pd.factorize(held.to_numpy(dtype=object), use_na_sentinel=False)
+    return codes, [str(value) for value in distinct]

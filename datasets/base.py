@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from datasets.expected import Expected
 from datasets.split import Split
 
 FOLD = "fold"
@@ -74,6 +75,10 @@ class ChestXrayDataset:
         """
         return self
 
+    def expects(self) -> Expected:
+        """What must lie below the root, for `python -m datasets check`; by default nothing."""
+        return Expected()
+
     def table(self, root: Path) -> Split:
         """Everything the data set has under the policies of its fields, with `dropped` counted.
 
@@ -85,6 +90,10 @@ class ChestXrayDataset:
             ValueError: a file of it breaks a rule; the message names file, row, column and value.
         """
         raise NotImplementedError
+
+    def beside(self, others: Sequence[ChestXrayDataset]) -> ChestXrayDataset:
+        """The data set as it is used together with others: one that draws people draws its own."""
+        return self
 
     def unlearnable(self, image_size: int) -> tuple[str, ...]:
         """Findings declared beforehand to be unlearnable at this size; left out of macro means."""

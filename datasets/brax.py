@@ -14,6 +14,7 @@ from datasets import tabular
 from datasets.ages import AgeBands, years
 from datasets.attributes import UNKNOWN, ordered, sexes
 from datasets.chexpert_labels import FOURTEEN, check_findings, mentions
+from datasets.expected import Expected, ExpectedTable
 from datasets.mentions import Mentions
 from datasets.sieve import Sieve
 from datasets.split import Split
@@ -72,6 +73,17 @@ class Brax(Mentions, AgeBands):
                 f"age_edges must be multiples of {WIDTH} up to {OLDEST} years, since BRAX records "
                 f"ages in such groups, but got {', '.join(map(str, self.age_edges))}"
             )
+
+    def expects(self) -> Expected:
+        """As in the base class."""
+        listed = ExpectedTable(
+            files=TABLES,
+            columns={**COLUMNS, **{name: (name,) for name in FOURTEEN}},
+            vocabulary={"view": VIEWS, "sex": ("M", "F", "O")},
+            numbers=FOURTEEN,
+            ages=("age",),
+        )
+        return Expected((listed,), (FOLDER,))
 
     def table(self, root: Path) -> Split:
         """As in the base class.

@@ -22,7 +22,7 @@ class ChangingAttributes(ChestXrayDataset):
 
     changing: str = "most_frequent"
     """Which value a patient with several has: most_frequent of the known ones (the earlier at a
-    tie), first in order of the file, or drop (the patient is left out, and counted)."""
+    tie), first of them in order of the file, or drop (the patient is left out, and counted)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -39,9 +39,9 @@ def settled(patient: pd.Series, value: pd.Series, policy: str) -> pd.Series:
     records = pd.DataFrame({"patient": patient.to_numpy(), "value": value.to_numpy(dtype=object)})
     order = pd.Index(records["patient"].drop_duplicates())
     known = records[records["value"] != UNKNOWN]
-    first = records.drop_duplicates("patient").set_index("patient")["value"]
     if policy == "first":
-        return first
+        first = known.drop_duplicates("patient").set_index("patient")["value"]
+        return first.reindex(order).fillna(UNKNOWN)
     known = known.assign(at=np.arange(len(known)))
     counted = known.groupby(["patient", "value"], sort=False, observed=True)["at"].agg(
         ["size", "min"]

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-import csv
-import difflib
-import math
-from collections import Counter
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
+import numpy as np
 import pandas as pd
 
-from datasets.base import ChestXrayDataset
+from datasets import tabular
+from datasets.ages import AgeBands, years
+from datasets.attributes import ordered, sexes
+from datasets.expected import Expected, ExpectedTable
+from datasets.image_folders import by_base_name
 from datasets.people import as_persons, listed_pairs
+from datasets.sieve import Sieve
 from datasets.split import Split
 from registry import DATASETS, unknown
 
 METADATA = "metadata.csv"
 FOLDER = "images"
 """Where radiographs lie; `volumes` holds computed tomography."""
-COLUMNS = ("patientid", "sex", "age", "finding", "view", "modality", "folder", "filename", "url")
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    **{name: (name,) for name in ("patientid", "sex", "age", "finding", "view", "modality")},
+    **{name: (name,) for name in ("offset", "folder", "url")},
+    "filename": ("filename", "imagename"),
+}
+OPTIONAL = ("offset", "folder", "url", "filename")
+"""Columns that the sets in the same layout, Figure1 and Actualmed, do without."""
+ENDINGS = (".png", ".jpg", ".jpeg")
 FRONTAL = ("PA", "AP", "AP Supine", "AP Erect")
 LATERAL = ("L", "Lateral")
-UNKNOWN = "Unknown"
-SEXES = {"M": "Male", "MALE": "Male", "F": "Female", "FEMALE": "Female"}
-AGE_EDGES = {20: "0-19", 40: "20-39", 60: "40-59", 80: "60-79", 120: "80+"}
-"""Upper edge in years, not included, and name of each age band."""
 NOT_KNOWN = ("", "todo", "unknown")
 """Findings that say that nobody has looked."""
 
@@ -52,13 +58,14 @@ HOW_TO_GET = (
 
 @DATASETS.register("covid-chestxray")
 @dataclass(frozen=True)
-class CovidChestxray(ChestXrayDataset):
+class CovidChestxray(AgeBands):
     """Real frontal radiographs with COVID-19 and other pneumonias: small, and confounded by source.
 
     For loaders, pipelines and privacy tests; not for claims about fairness, since the web site an
     image comes from tells COVID-19 better than the image does, and groups are small. Reads the
-    2020 version (flat findings) and the last one (`Pneumonia/Viral/COVID-19`). A finding that is
-    listed is present and all others are absent. Ids that are one person are united.
+    2020 version (flat findings), the last one (`Pneumonia/Viral/COVID-19`), and the sets Figure1
+    and Actualmed, which have the same layout with fewer columns. A finding that is listed is
+    present and all others are absent. Ids that are one person are united.
 
     License: per image, in the column `license`; most are CC BY-NC-SA.
     Access: `git clone https://github.com/ieee8023/covid-chestxray-dataset`, no credentials. Nobody
@@ -72,62 +79,85 @@ class CovidChestxray(ChestXrayDataset):
     """Any level of the hierarchy can be named, such as "Bacterial" or "Streptococcus"."""
     views: tuple[str, ...] = FRONTAL
 
+    def expects(self) -> Expected:
+        """As in the base class."""
+        listed = ExpectedTable(
+            files=(METADATA,),
+            columns={name: COLUMNS[name] for name in COLUMNS if name not in OPTIONAL},
+            also={name: COLUMNS[name] for name in OPTIONAL},
+            vocabulary={
+                "sex": ("M", "F"),
+                "view": (*FRONTAL, *LATERAL, "Axial", "Coronal"),
+                "modality": ("X-ray", "CT"),
+            },
+            ages=("age",),
+            filled=("patientid",),
+            unique="filename",
+            patient="patientid",
+            united=True,
+        )
+        return Expected((listed,), (FOLDER,))
+
     def table(self, root: Path) -> Split:
-        rows = _read(root)
-        self._check_findings(rows)
-        reasons = [self._reason(row) for row in rows]
-        kept = [row for row, reason in zip(rows, reasons, strict=True) if not reason]
-        dropped = dict(Counter(reason for reason in reasons if reason))
-        if not kept:
+        rows = _read(root, self.views)
+        self._check_findings(rows["finding"])
+        sieve = Sieve(rows).drop(self._reasons(rows))
+        if not len(sieve.frame):
             raise ValueError(
                 f"{root / METADATA} must list at least one X-ray in the views "
-                f"{', '.join(self.views)}, but its {len(rows)} rows were dropped: {dropped}"
+                f"{', '.join(self.views)}, but its {len(rows)} rows were dropped: "
+                f"{dict(sieve.dropped)}"
             )
         table = Split(
             name=self.registered_name,
-            frame=self._frame(kept),
+            frame=self._frame(sieve.frame),
             root=root,
             findings=self.findings,
             attributes=("sex", "age_band", "view"),
-            dropped=dropped,
+            dropped=sieve.dropped,
         )
         return as_persons(table, [*listed_pairs(root), *_sharing_a_file(rows)])
 
-    def _check_findings(self, rows: Iterable[Mapping[str, str]]) -> None:
+    def _check_findings(self, recorded: pd.Series) -> None:
         known = {"Pneumonia", "No Finding", *KINDS, *(n for ns in PNEUMONIAS.values() for n in ns)}
-        known |= {part for row in rows for part in _parts(row["finding"])}
+        known |= {part for text in recorded.unique() for part in _parts(text)}
         for finding in self.findings:
             if finding.casefold() not in {name.casefold() for name in known}:
                 raise unknown("finding", finding, known)
 
-    def _reason(self, row: Mapping[str, str]) -> str:
-        """Why a row is left out, or "" for one that stays."""
-        if "ct" in row["modality"].casefold().split():
-            return "CT"
-        if row["modality"].casefold() != "x-ray" or row["folder"] != FOLDER:
-            return "not an X-ray image"
-        if row["view"] not in self.views:
-            return "lateral view" if row["view"] in LATERAL else "view not chosen"
-        if {name.casefold() for name in _parts(row["finding"]) or [""]} <= set(NOT_KNOWN):
-            return "finding not known (todo/Unknown)"
-        if not row["patientid"] or not row["filename"]:
-            return "no patient id or file name"
-        return ""
-
-    def _frame(self, rows: list[dict[str, str]]) -> pd.DataFrame:
-        names = [{name.casefold() for name in finding_names(row["finding"])} for row in rows]
-        columns: dict[str, object] = {
-            "image_id": [row["filename"] for row in rows],
-            "patient_id": [row["patientid"] for row in rows],
-            "path": [f"{FOLDER}/{row['filename']}" for row in rows],
-            "origin": "real",
-            "sex": _ordered([_sex(row["sex"]) for row in rows], ("Male", "Female", UNKNOWN)),
-            "age_band": _ordered(
-                [age_band(row["age"]) for row in rows], (*AGE_EDGES.values(), UNKNOWN)
-            ),
-            "view": _ordered([row["view"] for row in rows], self.views),
-            "site": [urlsplit(row["url"]).netloc.removeprefix("www.") for row in rows],
+    def _reasons(self, rows: pd.DataFrame) -> np.ndarray:
+        """Why each row is left out, or "" for one that stays; the first reason that holds."""
+        modality = rows["modality"].str.casefold()
+        lateral = rows["view"].isin(LATERAL)
+        named = [{name.casefold() for name in _parts(text)} or {""} for text in rows["finding"]]
+        reasons = {
+            "CT": modality.str.split().map(lambda words: "ct" in words),
+            "not an X-ray image": (modality != "x-ray") | (rows["folder"] != FOLDER),
+            "lateral view": lateral & ~rows["view"].isin(self.views),
+            "view not chosen": ~rows["view"].isin(self.views),
+            "finding not known (todo/Unknown)": [names <= set(NOT_KNOWN) for names in named],
+            "no patient id or file name": (rows["patientid"] == "") | (rows["filename"] == ""),
         }
+        return np.select([np.asarray(r, dtype=bool) for r in reasons.values()], [*reasons], "")
+
+    def _frame(self, rows: pd.DataFrame) -> pd.DataFrame:
+        names = [{name.casefold() for name in finding_names(text)} for text in rows["finding"]]
+        ages = years(rows["age"])
+        # Of so few people most bands of some folds are empty: those without anybody are no groups.
+        bands = self.age_band(ages).remove_unused_categories()
+        columns: dict[str, object] = {
+            "image_id": rows["filename"],
+            "patient_id": rows["patientid"],
+            "path": f"{FOLDER}/" + rows["filename"],
+            "origin": "real",
+            "sex": sexes(rows["sex"]),
+            "age_band": bands,
+            "view": ordered(rows["view"], self.views),
+            "age": ages,
+            "site": [urlsplit(url).netloc.removeprefix("www.") for url in rows["url"]],
+        }
+        if "offset" in rows:
+            columns["visit"] = pd.to_numeric(rows["offset"], errors="coerce").astype(np.float64)
         for finding in self.findings:
             columns[finding] = [float(finding.casefold() in present) for present in names]
         return pd.DataFrame(columns)
@@ -150,73 +180,46 @@ def finding_names(text: str) -> set[str]:
     return names
 
 
-def age_band(text: str) -> str:
-    """The band of an age in years, "Unknown" where it is blank or no age."""
-    try:
-        age = float(text)
-    except ValueError:
-        return UNKNOWN
-    if math.isnan(age) or age < 0:
-        return UNKNOWN
-    return next((name for edge, name in AGE_EDGES.items() if age < edge), UNKNOWN)
-
-
 def _parts(text: str) -> list[str]:
     return [
         part.strip() for listed in text.split(",") for part in listed.split("/") if part.strip()
     ]
 
 
-def _sex(text: str) -> str:
-    return SEXES.get(text.upper(), UNKNOWN)
-
-
-def _ordered(values: list[str], order: tuple[str, ...]) -> pd.Categorical[str]:
-    """Group names in the order of the data set, those that occur only."""
-    return pd.Categorical(values, categories=[name for name in order if name in set(values)])
-
-
-def _sharing_a_file(rows: Iterable[Mapping[str, str]]) -> list[tuple[str, str]]:
+def _sharing_a_file(rows: pd.DataFrame) -> list[tuple[str, str]]:
     """Pairs of patient ids that list the same file."""
-    first: dict[str, str] = {}
-    return [
-        (first.setdefault(f"{row['folder']}/{row['filename']}", row["patientid"]), row["patientid"])
-        for row in rows
-        if row["filename"]
-    ]
+    named = rows[rows["filename"] != ""]
+    place = named["folder"] + "/" + named["filename"]
+    first = named.groupby(place, sort=False)["patientid"].transform("first")
+    return list(zip(first, named["patientid"], strict=True))
 
 
-def _read(root: Path) -> list[dict[str, str]]:
-    """Rows of the metadata, stripped text, blank where not given."""
-    path = root / METADATA
-    for needed in (path, root / FOLDER):
-        if not needed.exists():
-            raise FileNotFoundError(
-                f"a covid-chestxray folder must hold {METADATA} and {FOLDER}/, but {needed} is "
-                f"not there; {HOW_TO_GET}"
-            )
-    # Names and notes were typed in several encodings; none of the columns read here has any.
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        reader = csv.DictReader(file)
-        header = [(name or "").strip() for name in reader.fieldnames or []]
-        _check_header(path, header)
-        reader.fieldnames = header
-        try:
-            # A row that spills over its last column has more under the name None.
-            return [{name: (row[name] or "").strip() for name in COLUMNS} for row in reader]
-        except csv.Error as error:
-            raise ValueError(
-                f"{path} must be a csv file, but line {reader.line_num} is not ({error}); "
-                f"restore the file: {HOW_TO_GET}"
-            ) from error
+def _read(root: Path, views: tuple[str, ...]) -> pd.DataFrame:
+    """Texts of the metadata, blank where not given, with every column that the loader reads."""
+    path = tabular.locate(root, METADATA, of="covid-chestxray", how_to_get=HOW_TO_GET)
+    if not (root / FOLDER).is_dir():
+        raise FileNotFoundError(
+            f"a covid-chestxray folder must hold {FOLDER}/, but {root / FOLDER} is not there; "
+            f"{HOW_TO_GET}"
+        )
+    rows = tabular.read(path, COLUMNS, optional=OPTIONAL)
+    # Figure1 writes "AP erect".
+    spelt = {view.casefold(): view for view in (*FRONTAL, *LATERAL, *views)}
+    rows["view"] = [spelt.get(view.casefold(), view) for view in rows["view"]]
+    for column, value in (("folder", FOLDER), ("url", "")):
+        if column not in rows:
+            rows[column] = value
+    return rows if "filename" in rows else _named_by_patient(rows, root)
 
 
-def _check_header(path: Path, header: list[str]) -> None:
-    for column in COLUMNS:
-        if column not in header:
-            others = [name for name in header if name not in COLUMNS]
-            near = difflib.get_close_matches(column, others, n=1, cutoff=0.0)
-            raise ValueError(
-                f"{path} must have the column {column!r}, but has none of that name (nearest: "
-                f"{near[0] if near else 'none'!r}); {HOW_TO_GET}"
-            )
+def _named_by_patient(rows: pd.DataFrame, root: Path) -> pd.DataFrame:
+    """Rows of Figure1: a file is called as its patient, and a letter parts images of one patient.
+
+    Source: its metadata, where COVID-00003a and COVID-00003b describe one course of disease.
+    """
+    held = {Path(name).stem: name for name in by_base_name(root, (FOLDER,), ENDINGS)}
+    ids = rows["patientid"]
+    return rows.assign(
+        filename=[held.get(name, f"{name}.jpg") if name else "" for name in ids],
+        patientid=[re.sub(r"(?<=\d)[a-z]$", "", name) for name in ids],
+    )

@@ -9,6 +9,8 @@ import warnings
 import numpy as np
 from PIL import Image
 
+from datasets.grey import stretched
+
 DECODER = "1"
 """Raised when the same file gives other pixels; part of every cache key."""
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")
@@ -17,9 +19,6 @@ SMALLEST_SIDE = 16
 """Pixels; below this a file is an icon or a placeholder, not a radiograph."""
 MOST_PIXELS = 100_000_000
 """Pixels; a film scanned at 50 µm has about 60 million, so more is damage or an attack."""
-TAILS = (0.5, 99.5)
-"""Percentiles that deep grey values are stretched between: 12-bit films in 16-bit files would
-otherwise be nearly black, and a burned-in marker at full white would set the scale alone."""
 ORIENTATION = 0x0112
 """The EXIF tag; what it says is obeyed, so an image stands as a viewer shows it."""
 TURNS = {
@@ -67,10 +66,26 @@ def decode(data: bytes, size: int) -> np.ndarray:
         with warnings.catch_warnings():
             # Pillow warns of large images and odd metadata; MOST_PIXELS decides here.
             warnings.simplefilter("ignore")
+            if is_dicom(data):
+                # Imported here: most sets have no DICOM, and pydicom takes its time.
+                from datasets.dicom import picture
+
+                return fit(picture(data), size)
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 return _square(image, size)
     except _READER_ERRORS as error:
-        raise BadImage(UNREADABLE, _one_line(error)) from error
+        raise BadImage(UNREADABLE, one_line(error)) from error
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether the bytes begin as a DICOM file does, with its preamble or without."""
+    if data[128:132] == b"DICM":
+        # A TIFF may carry a DICOM header before its own, so that both kinds of reader open it.
+        return data[:2] not in (b"II", b"MM")
+    # Without preamble: element 0002,xxxx or 0008,xxxx, then its type or its length.
+    if data[:2] not in (b"\x02\0", b"\x08\0") or len(data) < 8:
+        return False
+    return data[4:6].isalpha() or int.from_bytes(data[4:8], "little") < len(data)
 
 
 def fit(picture: np.ndarray, size: int) -> np.ndarray:
@@ -78,14 +93,23 @@ def fit(picture: np.ndarray, size: int) -> np.ndarray:
     return _square(Image.fromarray(picture), size)
 
 
-def _square(image: Image.Image, size: int) -> np.ndarray:
-    width, height = image.size
+def check_sides(width: int, height: int) -> None:
+    """Refuse an icon, and what would need absurd memory.
+
+    Raises:
+        BadImage: a side is too small or the area too large.
+    """
     if min(width, height) < SMALLEST_SIDE or width * height > MOST_PIXELS:
         raise BadImage(
             UNREADABLE,
             f"sides must be at least {SMALLEST_SIDE} px and the area at most "
             f"{MOST_PIXELS // 1_000_000} million px, but it is {width} x {height}",
         )
+
+
+def _square(image: Image.Image, size: int) -> np.ndarray:
+    width, height = image.size
+    check_sides(width, height)
     scale = size / max(width, height)
     inner = (max(1, round(width * scale)), max(1, round(height * scale)))
     # JPEG only: decodes luma alone, at the power of two that leaves at least twice the target.
@@ -101,7 +125,7 @@ def _square(image: Image.Image, size: int) -> np.ndarray:
 
 def _grey(image: Image.Image) -> Image.Image:
     if image.mode in DEEP_MODES:
-        return _stretched(np.asarray(image, dtype=np.float32))
+        return Image.fromarray(stretched(np.asarray(image)))
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         # Over black: a transparent margin lies outside the picture, like our own padding.
         layers = image.convert("RGBA")
@@ -110,16 +134,7 @@ def _grey(image: Image.Image) -> Image.Image:
     return image.convert("L")
 
 
-def _stretched(values: np.ndarray) -> Image.Image:
-    if not np.isfinite(values).all():
-        raise BadImage(UNREADABLE, "grey values must be finite, but some are NaN or infinite")
-    low, high = np.percentile(values, TAILS)
-    if low == high:
-        low, high = float(values.min()), float(values.max())
-    span = max(high - low, 1e-12)
-    return Image.fromarray(np.round(255 * np.clip((values - low) / span, 0, 1)).astype(np.uint8))
-
-
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """What an error says, on one line, without addresses in memory."""
     text = str(error).split("\n", 1)[0].replace("<_io.BytesIO object", "<file").strip()
     return text or type(error).__name__

@@ -85,7 +85,7 @@ def prepare(
     faults = find_faults(table, size, workers=workers, progress=progress)
     if not faults:
         return table
-    bad = _paths(table).map({fault.path: fault.reason for fault in faults})
+    bad = image_names(table).map({fault.path: fault.reason for fault in faults})
     if on_bad == "error" or bad.notna().all():
         raise ValueError(_complaint(table, faults, bad))
     dropped = Counter(table.dropped) + Counter(bad.dropna())
@@ -97,8 +97,20 @@ def find_faults(
 ) -> list[Fault]:
     """The images that cannot be used, after bringing all others into the cache at `size`."""
     _check_size(size)
-    sources, faults = find_sources(table.root, _paths(table).unique(), cache_dir())
+    sources, faults = [], []
+    for root, rows in by_root(table):
+        found, lost = find_sources(rows.root, _paths(rows).unique(), cache_dir())
+        sources += [replace(s, path=f"{root}/{s.path}") for s in found] if root else found
+        faults += [replace(f, path=f"{root}/{f.path}") for f in lost] if root else lost
     return faults + _fill(sources, size, usable_cores() if workers is None else workers, progress)
+
+
+def image_names(table: Split) -> pd.Series:
+    """What names each image of a table: its path, below another root together with that."""
+    if IMAGE_ROOT not in table.frame:
+        return _paths(table)
+    roots = table.frame[IMAGE_ROOT].fillna("").astype(str)
+    return _paths(table).where(roots == "", roots + "/" + _paths(table))
 
 
 def open_images(split: Split, size: int) -> Images:
@@ -111,12 +123,18 @@ def open_images(split: Split, size: int) -> Images:
     if IMAGE_ROOT not in split.frame:
         return _open_below(split, size)
     roots = split.frame[IMAGE_ROOT].fillna("").to_numpy(dtype=str)
-    rows, parts = [], []
-    for root in np.unique(roots):
-        part = split.where(roots == root)
-        rows.append(np.flatnonzero(roots == root))
-        parts.append(_open_below(replace(part, root=Path(root)) if root else part, size))
-    return _joined(rows, parts, size)
+    parts = by_root(split)
+    rows = [np.flatnonzero(roots == root) for root, _ in parts]
+    return _joined(rows, [_open_below(part, size) for _, part in parts], size)
+
+
+def by_root(table: Split) -> list[tuple[str, Split]]:
+    """The rows of each folder that holds images, as a table with that folder as its root."""
+    if IMAGE_ROOT not in table.frame:
+        return [("", table)]
+    roots = table.frame[IMAGE_ROOT].fillna("").to_numpy(dtype=str)
+    parts = [(str(root), table.where(roots == root)) for root in np.unique(roots)]
+    return [(r, replace(part, root=Path(r)) if r else part) for r, part in parts]
 
 
 def _open_below(split: Split, size: int) -> Images:

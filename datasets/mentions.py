@@ -11,7 +11,7 @@ import pandas as pd
 from datasets.base import ChestXrayDataset
 from registry import unknown
 
-NO_FINDING = "No Finding"
+NO_FINDING, DEVICES = "No Finding", "Support Devices"
 PRESENT, ABSENT, UNCERTAIN = 1.0, 0.0, -1.0
 AS_LABEL = {"ignore": np.nan, "zeros": ABSENT, "ones": PRESENT}
 BLANKS = ("zero", "ignore", "zero-if-no-finding")
@@ -30,7 +30,8 @@ class Mentions(ChestXrayDataset):
     "ignore,Atelectasis=ones"."""
     blank: str = "zero"
     """Findings that a report does not mention: zero (read as absent, as most studies do), ignore
-    (left out), or zero-if-no-finding (absent only where the report says "No Finding")."""
+    (left out), or zero-if-no-finding (absent only where the report says "No Finding", which says
+    nothing of support devices)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -45,6 +46,9 @@ class Mentions(ChestXrayDataset):
                 f"uncertain must name one policy for all findings, but got {', '.join(general)}; "
                 "write exceptions as FINDING=POLICY"
             )
+        named = [text.rpartition("=")[0] for text in self.uncertain if "=" in text]
+        if twice := [finding for finding in named if named.count(finding) > 1]:
+            raise ValueError(f"uncertain must name a finding once, but names {twice[0]!r} twice")
 
     def labelled(self, mentioned: pd.DataFrame) -> pd.DataFrame:
         """Labels in {0, 1, NaN} from mentions `(n, findings)` in {1, 0, -1, NaN}.
@@ -53,16 +57,22 @@ class Mentions(ChestXrayDataset):
 
         Raises:
             UnknownName: an exception names a finding that is not there.
+            ValueError: blanks depend on "No Finding", which is not there.
         """
         policies = self._policies(list(mentioned.columns))
         made = {}
-        clear = mentioned[NO_FINDING] == PRESENT if NO_FINDING in mentioned else None
+        if self.blank == "zero-if-no-finding" and NO_FINDING not in mentioned:
+            raise ValueError(
+                f"blank=zero-if-no-finding needs labels of {NO_FINDING!r}, but there are only "
+                f"those of {', '.join(map(str, mentioned.columns))}; choose zero or ignore"
+            )
+        clear = mentioned.get(NO_FINDING, pd.Series(np.nan, index=mentioned.index)) == PRESENT
         for finding in mentioned.columns:
             said = mentioned[finding].astype(np.float64)
             labels = said.mask(said == UNCERTAIN, AS_LABEL[policies[finding]])
             if self.blank == "zero":
                 labels = labels.mask(said.isna(), ABSENT)
-            elif self.blank == "zero-if-no-finding" and clear is not None:
+            elif self.blank == "zero-if-no-finding" and finding != DEVICES:
                 labels = labels.mask(said.isna() & clear, ABSENT)
             made[finding] = labels
         return pd.DataFrame(made, index=mentioned.index)

@@ -13,7 +13,8 @@ import pandas as pd
 from datasets import mimic_cxr_files as files
 from datasets.attributes import UNKNOWN, ordered
 from datasets.base import FOLD
-from datasets.chexpert_labels import FOURTEEN, check_findings
+from datasets.chexpert_labels import FOURTEEN, SPELLINGS, check_findings
+from datasets.expected import Expected, ExpectedTable
 from datasets.mentions import Mentions
 from datasets.mimic_iv import MimicIV
 from datasets.sieve import Sieve
@@ -80,6 +81,30 @@ class MimicCxr(Mentions, MimicIV):
             # Without its own test fold the choice would mean nothing.
             object.__setattr__(self, "default_split", "official")
 
+    def expects(self) -> Expected:
+        """As in the base class."""
+        images = ExpectedTable(
+            files=(files.METADATA,),
+            columns={**{name: (name,) for name in files.IDS}, "view": ("ViewPosition",)},
+            vocabulary={"view": VIEWS},
+            filled=tuple(files.IDS),
+            unique="dicom_id",
+            patient="subject_id",
+        )
+        labels = ExpectedTable(
+            files=(files.LABELS[self.labeler],),
+            columns={"study_id": ("study_id",), **SPELLINGS},
+            numbers=FOURTEEN,
+            filled=("study_id",),
+        )
+        split = ExpectedTable(
+            files=(files.SPLIT,),
+            columns={"dicom_id": ("dicom_id",), "split": ("split",)},
+            vocabulary={"split": tuple(files.FOLDS)},
+            optional=True,
+        )
+        return Expected((images, labels, split))
+
     def table(self, root: Path) -> Split:
         """As in the base class.
 
@@ -125,7 +150,7 @@ class MimicCxr(Mentions, MimicIV):
         A study without any label was not read by the labeller, so its blanks do not mean absence.
         """
         found = files.study_mentions(root, self.labeler)
-        there = study.isin(found.index).to_numpy()
+        there = found.index.get_indexer(pd.Index(study)) >= 0
         if not there.any():
             raise ValueError(
                 f"{files.LABELS[self.labeler]} must list studies with an image in the views "

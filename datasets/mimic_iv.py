@@ -131,7 +131,8 @@ class MimicIV(RaceGroups, ChangingAttributes, AgeBands):
         for name in ("anchor_age", "anchor_year"):
             listed[name] = tabular.numbers(path, listed[name])
         people = listed.set_index("subject_id").reindex(asked)
-        there = asked.isin(listed["subject_id"])
+        # The index of one in the other: many times as fast as `isin` for texts.
+        there = pd.Index(listed["subject_id"]).get_indexer(asked) >= 0
         if not there.any():
             raise ValueError(
                 f"{path} must list patients of MIMIC-CXR, but none of the {len(asked)} is among "
@@ -160,14 +161,14 @@ class MimicIV(RaceGroups, ChangingAttributes, AgeBands):
         columns = {"subject_id": ("subject_id",), "race": ("race", "ethnicity"),
                    "insurance": ("insurance",)}  # fmt: skip
         listed = tabular.read(path, columns)
-        listed = listed[listed["subject_id"].isin(asked)]
+        listed = listed[asked.get_indexer(pd.Index(listed["subject_id"])) >= 0]
         patient = listed["subject_id"]
         race = settled(patient, self._race(listed["race"]), self.changing).reindex(asked)
         verdict = str(self.race_of(pd.Series([""])).iloc[0]) or NO_RULE
         race = race.fillna(UNKNOWN).replace(UNKNOWN, verdict)
         insurance = settled(patient, _insurance(listed["insurance"]), self.changing_insurance)
         insurance = insurance.reindex(asked).fillna(UNKNOWN)
-        note = _missing(path, asked.isin(patient), who)
+        note = _missing(path, pd.Index(patient.unique()).get_indexer(asked) >= 0, who)
         return race.iloc[who], insurance.iloc[who], note
 
     def _race(self, recorded: pd.Series) -> pd.Series:

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from datasets.images import find_faults, open_images
-from datasets.split import Split
+from datasets.folds import SOURCE
+from datasets.images import find_faults, image_names, open_images
+from datasets.split import IMAGE_ROOT, Split
 
 PAIRS_FILE = "same_person.csv"
 PAIR_COLUMNS = ("patientid_a", "patientid_b")
@@ -55,6 +56,18 @@ def listed_pairs(root: Path) -> list[tuple[str, str]]:
     """
     path = root / PAIRS_FILE
     return read_pairs(path) if path.is_file() else []
+
+
+def pairs_of(table: Split) -> list[tuple[str, str]]:
+    """Pairs of ids of one person that lie with the images of a table, of each part of a union."""
+    if SOURCE not in table.attributes or IMAGE_ROOT not in table.frame:
+        return listed_pairs(table.root)
+    below = table.frame[[SOURCE, IMAGE_ROOT]].astype(str).drop_duplicates()
+    return [
+        (f"{name}/{a}", f"{name}/{b}")
+        for name, root in below.itertuples(index=False)
+        for a, b in listed_pairs(Path(root))
+    ]
 
 
 def read_pairs(path: Path) -> list[tuple[str, str]]:
@@ -110,7 +123,7 @@ def _first_showing(table: Split) -> np.ndarray:
 
     A row whose picture is unreadable or empty is compared by its path alone.
     """
-    paths = table.frame["path"].astype(str).to_numpy()
+    paths = image_names(table).to_numpy()
     faulty = {fault.path for fault in find_faults(table, THUMBNAIL)}
     readable = np.array([path not in faulty for path in paths], dtype=bool)
     shown: list[object] = list(paths)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -83,6 +84,12 @@ class Phantom(Population, ChestXrayDataset):
             findings=FINDINGS,
             attributes=ATTRIBUTES,
         )
+
+    def beside(self, others: Sequence[ChestXrayDataset]) -> ChestXrayDataset:
+        """With the next free cohort: the same cohort under other knobs is the same people."""
+        taken = {other.cohort for other in others if isinstance(other, Phantom)}
+        free = (c for c in itertools.count(self.cohort) if c not in {*taken, *RESERVED_COHORTS})
+        return replace(self, cohort=next(free)) if self.cohort in taken else self
 
     def unlearnable(self, image_size: int) -> tuple[str, ...]:
         """Fracture at 64 px and below."""

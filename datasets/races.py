@@ -32,13 +32,13 @@ def broad(race: str, ethnicity: str) -> str:
     Sub-groups join the group that their text begins with ("ASIAN - CHINESE", "BLACK/CAPE VERDEAN");
     whoever is recorded as Hispanic, in race or ethnicity, is Hispanic.
     """
-    if race in NOT_KNOWN:
-        return UNKNOWN
-    plain = race.replace("non-hispanic", "")
+    plain = race.replace("non-hispanic", "") if race not in NOT_KNOWN else ""
     if "hispanic" in plain or "latino" in plain or race == "south american":
         return "Hispanic"
     if ethnicity in ("hispanic/latino", "hispanic"):
         return "Hispanic"
+    if race in NOT_KNOWN:
+        return UNKNOWN
     if "hawaiian" in race or "pacific islander" in race:
         return "Pacific Islander"
     if "native" in race or "american indian" in race:
@@ -132,11 +132,11 @@ class RaceGroups(ChestXrayDataset):
     def race_of(self, race: pd.Series, ethnicity: pd.Series | None = None) -> pd.Series:
         """The group of each recorded race (and ethnicity); "" for those the rule leaves out."""
         rule = RULES[self.race_groups]
-        races = race.fillna("").astype(str).str.strip().str.casefold()
+        races = race.astype(object).fillna("").astype(str).str.strip().str.casefold()
         if ethnicity is None:
             known = {text: rule(text, "") for text in races.unique()}
             return races.map(known).rename("race")
-        others = ethnicity.fillna("").astype(str).str.strip().str.casefold()
+        others = ethnicity.astype(object).fillna("").astype(str).str.strip().str.casefold()
         pairs = pd.MultiIndex.from_arrays([races, others])
         found = {pair: rule(*pair) for pair in pairs.unique()}
         values = np.array([found[pair] for pair in pairs], dtype=object)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from datasets.images import cache_dir
+from datasets.images import by_root, cache_dir, image_names
 from datasets.sources import find_sources
 from datasets.split import Split
 
@@ -21,6 +21,15 @@ def recorded_regions(split: Split, size: int) -> np.ndarray:
     Raises:
         ValueError: the data set has no masks for some of its images.
     """
+    masks = np.zeros((len(split), len(split.findings), size, size), dtype=bool)
+    names = image_names(split)
+    for _, part in by_root(split):
+        masks[names.isin(image_names(part)).to_numpy()] = _regions_below(part, size)
+    return masks
+
+
+def _regions_below(split: Split, size: int) -> np.ndarray:
+    """The same for images that all lie below the split's root."""
     codes, paths = pd.factorize(split.frame["path"].astype(str))
     sources, faults = find_sources(split.root, paths, cache_dir())
     without = [fault.path for fault in faults] + [s.path for s in sources if not s.is_recipe]

@@ -2,20 +2,23 @@
 
 A shard is two files, `<key>.npy` (uint8 `(n, size, size)`) and `<key>.index.npy` (key and content
 digest per image). Each is written under another name and then renamed, the index last, so a shard
-is there in full or not at all. A file lock per shard lets several runs prepare one set at once.
+is there in full or not at all. A file lock per shard lets several runs prepare one set at once;
+where the file system has no locks (some cluster ones), two runs may make a shard twice, no more.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 
-from datasets.decode import DECODER, UNREADABLE, BadImage, decode, fit
+from datasets.decode import DECODER, MOST_PIXELS, UNREADABLE, BadImage, decode, fit
 from datasets.sources import Fault, Source, hexdigest
 
 SHARD_IMAGES = 256
@@ -23,6 +26,8 @@ SHARD_BYTES = 64 * 2**20
 """A shard is what one process holds in memory and what a killed run loses at most."""
 FEW = 300
 """Images that are decoded before two new processes have started."""
+MOST_BYTES = 10 * MOST_PIXELS
+"""Of one image file: more than the largest picture that is decoded takes up."""
 INDEX = np.dtype([("key", "S32"), ("digest", "S32")])
 """Hex digests of 16 bytes, as text so that numpy can sort them."""
 
@@ -72,19 +77,17 @@ def jobs(sources: Sequence[Source], missing: set[str], cache: Path, size: int) -
 
 def make(job: Job) -> list[Fault]:
     """The images that could not be read, after writing the shard of the others."""
-    from filelock import FileLock
-
     job.folder.mkdir(parents=True, exist_ok=True)
     pixels_file, index_file = (job.folder / f"{job.key}{end}" for end in (".npy", ".index.npy"))
-    with FileLock(job.folder / f"{job.key}.lock"):
+    with _alone(job.folder / f"{job.key}.lock") as draft:
         if not (index_file.exists() and pixels_file.exists()):
             pixels, digests, faults = _pixels(job)
             bad = {fault.path for fault in faults}
             good = [s.key for s in job.sources if s.path not in bad]
             if good:
                 index = np.array(list(zip(good, digests, strict=True)), dtype=INDEX)
-                save(pixels_file, pixels)
-                save(index_file, index)
+                save(pixels_file, pixels, draft)
+                save(index_file, index, draft)
             return faults
         held = set(np.load(index_file, allow_pickle=False)["key"].astype(str))
     # Another process was faster; what it left out, it could not read.
@@ -92,9 +95,30 @@ def make(job: Job) -> list[Fault]:
     return make(replace(job, sources=rest)) if rest else []
 
 
-def save(path: Path, array: np.ndarray) -> None:
-    """Write `array` so that `path` holds all of it or does not exist. The caller holds the lock."""
-    draft = path.with_name(path.name + ".part")
+@contextmanager
+def _alone(path: Path) -> Iterator[str]:
+    """Hold a lock on `path`; yields the ending of drafts that only its holder writes."""
+    from filelock import FileLock
+
+    # The library's own way out, a file that says who holds it, outlives a job killed on another
+    # machine, and would be waited for without end.
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        lock.acquire()
+    except (OSError, NotImplementedError):
+        yield f".{uuid4().hex}.part"
+        return
+    try:
+        # What a killed holder left is written over, so drafts do not pile up.
+        yield ".part"
+    finally:
+        lock.release()
+
+
+def save(path: Path, array: np.ndarray, draft_ending: str = ".part") -> None:
+    """Write `array` so that `path` holds all of it or does not exist. The caller holds the lock, or
+    gives an ending of its own."""
+    draft = path.with_name(path.name + draft_ending)
     with draft.open("wb") as file:
         np.save(file, array)
     draft.replace(path)
@@ -132,6 +156,11 @@ def _from_files(job: Job) -> tuple[np.ndarray, list[str], list[Fault]]:
 
 def _read(source: Source) -> bytes:
     try:
+        if (held := Path(source.file).stat().st_size) > MOST_BYTES:
+            raise BadImage(
+                UNREADABLE,
+                f"a file must hold at most {MOST_BYTES // 10**6} MB, but holds {held // 10**6}",
+            )
         return Path(source.file).read_bytes()
     except OSError as error:
         raise BadImage(UNREADABLE, error.strerror or type(error).__name__) from error

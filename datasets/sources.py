@@ -19,6 +19,8 @@ from datasets.decode import SMALLEST_SIDE, UNREADABLE, BadImage
 MISSING = "image file missing"
 CONTAINER = re.compile(r"(?P<name>.+\.(?:npy|phantom))#(?P<row>\d+)")
 """A row of a stack or of a recipe."""
+DEEPEST = 32
+"""Levels of folders that are looked up one by one."""
 SETTLED = 2.0
 """Seconds since its last change after which a file's time stamp can be trusted to tell changes."""
 
@@ -111,9 +113,7 @@ class _Finder:
 
     def _locate(self, name: str) -> tuple[str, os.stat_result]:
         folder, _, last = name.rpartition("/")
-        if folder not in self.folders:
-            self.folders[folder] = os.path.realpath(f"{self.base}/{folder}")
-        real = f"{self.folders[folder]}/{last}"
+        real = f"{self._folder(folder)}/{last}"
         try:
             info = os.lstat(real)
             if stat.S_ISLNK(info.st_mode):
@@ -128,6 +128,19 @@ class _Finder:
         if not stat.S_ISREG(info.st_mode):
             raise BadImage(UNREADABLE, "not a file")
         return real, info
+
+    def _folder(self, name: str) -> str:
+        """Where a folder below the base really is; links are followed."""
+        if name not in self.folders:
+            above, _, last = name.rpartition("/")
+            if last in ("", ".", "..") or name.count("/") > DEEPEST:
+                self.folders[name] = os.path.realpath(f"{self.base}/{name}")
+            else:
+                # By its parent, which others share: each folder costs one look, not one per level.
+                real = f"{self._folder(above) if above else self.base}/{last}"
+                linked = os.path.islink(real)  # noqa: PTH114 - a `Path` costs more than the look
+                self.folders[name] = os.path.realpath(real) if linked else real
+        return self.folders[name]
 
     def _container(self, name: str) -> _Container:
         if name not in self.containers:

@@ -15,7 +15,7 @@ TRUE = "true:"
 """Prefix of a column with the simulated true label of a finding."""
 IMAGE_ROOT = "image_root"
 """Column that names another folder than `Split.root` for the rows whose images lie there; blank
-for the others. Methods that add images write it; tables of data sets do not have it."""
+for the others. Methods that add images write it, and unions; other data sets do not have it."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class Split:
     """Rows of the source that are not here, counted by reason."""
     notes: tuple[str, ...] = ()
     """What whoever reads results should know about the table; sentences without ids."""
+    all_findings: tuple[str, ...] = ()
+    """All that the data set has, where `findings` are those that were asked for: patients are dealt
+    to folds by all, so that a choice of findings moves nobody to another fold."""
+    all_attributes: tuple[str, ...] = ()
+    """The same for `attributes`."""
 
     def __post_init__(self) -> None:
         _check_columns(self)

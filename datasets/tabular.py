@@ -36,15 +36,16 @@ def locate(root: Path, *names: str, of: str, how_to_get: str) -> Path:
     )
 
 
-def header(path: Path) -> list[str]:
+def header(path: Path, *, separator: str = ",") -> list[str]:
     """The column names of a csv file, stripped, as they stand; a nameless column is "".
 
     Raises:
         ValueError: the file is empty or is no table.
     """
     try:
-        names = pd.read_csv(path, nrows=1, header=None, dtype=str, index_col=False,
-                            encoding="utf-8-sig", keep_default_na=False)  # fmt: skip
+        names = pd.read_csv(path, nrows=1, header=None, dtype=str, index_col=False, sep=separator,
+                            encoding="utf-8-sig", encoding_errors="replace",
+                            keep_default_na=False)  # fmt: skip
     except pd.errors.EmptyDataError as error:
         raise ValueError(f"{path} must be a csv file, but it is empty") from error
     except DAMAGED as error:
@@ -53,7 +54,11 @@ def header(path: Path) -> list[str]:
 
 
 def read(
-    path: Path, columns: Mapping[str, Sequence[str]], *, optional: Iterable[str] = ()
+    path: Path,
+    columns: Mapping[str, Sequence[str]],
+    *,
+    optional: Iterable[str] = (),
+    separator: str = ",",
 ) -> pd.DataFrame:
     """Some columns of a csv file as stripped text, blank where not given, in the order of the file.
 
@@ -64,7 +69,7 @@ def read(
     Raises:
         ValueError: the file is damaged, or a column is missing; the message names the nearest.
     """
-    held = header(path)
+    held = header(path, separator=separator)
     lower = {name.casefold(): position for position, name in reversed([*enumerate(held)])}
     places: dict[str, int] = {}
     for name, spellings in columns.items():
@@ -76,9 +81,11 @@ def read(
     try:
         frame = pd.read_csv(
             path,
-            header=None,
-            skiprows=1,
-            names=range(len(held)),
+            sep=separator,
+            # Not skipped by counting lines: a header may have blank ones above it.
+            header=0,
+            # No further than needed: some headers have more fields than all of their rows.
+            names=range(max(places.values(), default=0) + 1),
             usecols=sorted(set(places.values())),
             dtype=str,
             # Without this a line with one field too many would shift all columns by one.
@@ -105,6 +112,7 @@ def numbers(path: Path, column: pd.Series, *, allowed: Sequence[float] = ()) -> 
     texts = column.replace("", np.nan)
     values = pd.to_numeric(texts, errors="coerce")
     bad = values.isna() & texts.notna()
+    bad |= np.isinf(values)
     if allowed:
         bad |= values.notna() & ~values.isin(allowed)
     if bad.any():

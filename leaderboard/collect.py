@@ -77,6 +77,8 @@ class Run:
     oracle: str = ""
     allowed_leakage: str = ""
     """Why persons or pictures may stand in two folds of it; empty where none do."""
+    targets: tuple[Any, ...] = ()
+    """Other data sets that its model was tested on, as its record describes them."""
 
     @property
     def comparable(self) -> bool:
@@ -102,6 +104,21 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Tested:
+    """One run on one other data set, `label`: its name and the fields that are not its defaults.
+
+    `scores` have the columns `domain` ("in" or "out") and `thresholds` ("source" or "target").
+    """
+
+    run: Run
+    name: str
+    label: str
+    digest: str
+    findings: tuple[str, ...]
+    scores: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class Store:
     """Everything readable under an output directory.
 
@@ -114,6 +131,9 @@ class Store:
     scores: pd.DataFrame
     left_out: tuple[str, ...] = ()
     directories: Mapping[str, Path] = field(default_factory=dict)
+    tested: tuple[Tested, ...] = ()
+    """What finished runs measured on other data sets. A run that a later one replaces still counts
+    here where that one was not tested there."""
 
     @property
     def finished(self) -> tuple[Run, ...]:
@@ -201,7 +221,8 @@ def read_store(output: Path | None = None, experiment: str | None = None) -> Sto
     columns = ["key", *SCORE_COLUMNS]
     scores = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
     directories = {r.key: by_key[r.key][2] for r in runs if r.status == "FINISHED"}
-    return Store(tuple(runs), scores[columns], tuple(left_out), directories)
+    tested = _tested(chosen, {key: path for key, (_, _, path) in by_key.items()}, left_out)
+    return Store(tuple(runs), scores[columns], tuple(left_out), directories, tuple(tested))
 
 
 def _preference(run: Run) -> tuple[bool, str]:
@@ -227,6 +248,42 @@ def _newest(runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
     # An attempt that failed or hangs is no news once the same settings have finished.
     pending = [run for run in kept if run.order[:-1] not in newest]
     return sorted([*newest.values(), *pending], key=lambda r: r.order), older
+
+
+def _tested(
+    runs: Iterable[Run], directories: Mapping[str, Path], left_out: list[str]
+) -> list[Tested]:
+    """Of each setting, seed and other data set the newest run, in order."""
+    newest: dict[tuple[Any, ...], Tested] = {}
+    for run in sorted(runs, key=lambda r: (r.finished, r.key)):
+        for target in run.targets if run.comparable else ():
+            path = directories[run.key] / "ood" / str(target.get("name")) / "scores.parquet"
+            try:
+                made = _one_tested(run, target, path)
+            except (OSError, KeyError, TypeError, ValueError) as error:
+                left_out.append(f"{run.dataset}/{run.method}/{run.key}/{path.parent.name}: {error}")
+                log.warning("left out %s: %s", path, error)
+                continue
+            newest[(*run.order[:-1], made.label)] = made
+    return [newest[place] for place in sorted(newest)]
+
+
+def _one_tested(run: Run, target: Mapping[str, Any], path: Path) -> Tested:
+    table = pd.read_parquet(path)
+    sides = table["domain"].astype(str) + " " + table["thresholds"].astype(str)
+    # A score stands once on each side.
+    parts = []
+    for side, rows in table.groupby(sides):
+        domain, thresholds = str(side).split()
+        parts.append(_scores(rows).assign(domain=domain, thresholds=thresholds))
+    return Tested(
+        run=run,
+        name=str(target["name"]),
+        label=f"{target['name']} {target['variant']}".strip(),
+        digest=f"{target['data_digest']} {target['split_digest']}",
+        findings=tuple(map(str, target["findings"])),
+        scores=pd.concat(parts, ignore_index=True),
+    )
 
 
 def _superseded(run: Run) -> str:
@@ -261,12 +318,15 @@ def _run(content: Any) -> Run:
 
 
 def _typed(name: str, annotation: str, value: Any) -> Any:
-    kind: type = {"str": str, "int": int, "tuple[str, ...]": list}.get(annotation, dict)
+    kinds: dict[str, type] = {"str": str, "int": int}
+    kind = list if annotation.startswith("tuple") else kinds.get(annotation, dict)
     if value is None:  # what an interrupted run did not get to know
         value = kind()
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ValueError(f"{name} must be of type {kind.__name__}, but is {value!r}")
-    return tuple(map(str, value)) if isinstance(value, list) else value
+    if isinstance(value, list):
+        return tuple(map(str, value) if "str" in annotation else value)
+    return value
 
 
 def _scores(table: pd.DataFrame) -> pd.DataFrame:

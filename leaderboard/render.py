@@ -22,6 +22,7 @@ from leaderboard.board import Entrant, Section, sections
 from leaderboard.collect import Run, Store, tidy
 from leaderboard.compared import compared
 from leaderboard.concluded import concluded_table
+from leaderboard.domains import Elsewhere, domain_tables, elsewhere
 from leaderboard.numbers import count
 from leaderboard.tables import (
     LABELS,
@@ -78,6 +79,8 @@ class View:
     contrasts: Table
     privacy: Table
     concluded: Table
+    domains: tuple[Table, ...]
+    """A table for each other data set that methods were tested on."""
     tradeoff: Picture | None
     forest: Picture | None
     details: tuple[Detail, ...]
@@ -119,6 +122,11 @@ class Page:
         return any(entrant.leaking for view in self.views for entrant in view.section.entrants)
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether a method on it was tested on another data set than its own."""
+        return any(view.domains for view in self.views)
+
+    @property
     def views(self) -> tuple[View, ...]:
         """All sections in the order of the page."""
         return self.simulated + self.real
@@ -140,14 +148,14 @@ class Written:
 
 def render(store: Store, out: Path, *, experiment: str | None = None) -> Written:
     """Write the leaderboard of a store into `out`; the same store gives the same bytes."""
-    table = aggregate(tidy(store))
-    page = build(store, table, experiment)
+    table, other = aggregate(tidy(store)), elsewhere(store)
+    page = build(store, table, experiment, other)
     pictures = [picture for view in page.views for picture in view.pictures]
     together = (page.simulated_together, page.real_together)
     pictures += [found.picture for found in together if found is not None]
     for picture in pictures:
         write(out / picture.path, picture.svg)
-    write(out / "leaderboard.csv", table_csv(page, table).encode())
+    write(out / "leaderboard.csv", table_csv(page, table, other).encode())
     write(out / "leaderboard.md", markdown(page).encode())
     write(out / "index.html", html(page).encode())
     return Written(
@@ -162,9 +170,18 @@ def render(store: Store, out: Path, *, experiment: str | None = None) -> Written
     )
 
 
-def build(store: Store, table: pd.DataFrame, experiment: str | None = None) -> Page:
-    """The page of a store and what `aggregate` makes of it, figures drawn."""
-    views = tuple(_view(section) for section in sections(store, table))
+def build(
+    store: Store,
+    table: pd.DataFrame,
+    experiment: str | None = None,
+    other: Elsewhere | None = None,
+) -> Page:
+    """The page of a store and what `aggregate` makes of it, figures drawn.
+
+    `other` is what `elsewhere` makes of the store, where it is already there.
+    """
+    found = elsewhere(store) if other is None else other
+    views = tuple(_view(section, found) for section in sections(store, table))
     simulated = tuple(view for view in views if view.section.simulated)
     real = tuple(view for view in views if not view.section.simulated)
     return Page(
@@ -178,11 +195,14 @@ def build(store: Store, table: pd.DataFrame, experiment: str | None = None) -> P
     )
 
 
-def table_csv(page: Page, table: pd.DataFrame) -> str:
-    """All estimates, then all comparisons of methods as CSV, one row each, not rounded."""
+def table_csv(page: Page, table: pd.DataFrame, other: Elsewhere) -> str:
+    """All estimates, those out of domain, then comparisons of methods; nothing is rounded."""
     text: str = table.to_csv(index=False, lineterminator="\n")
-    rows = compared(view.section for view in page.views)[list(table.columns)]
-    return text + rows.to_csv(index=False, header=False, lineterminator="\n")
+    for rows in (other.table, compared(view.section for view in page.views)):
+        if len(rows):
+            rows = rows[list(table.columns)]
+            text += rows.to_csv(index=False, header=False, lineterminator="\n")
+    return text
 
 
 def html(page: Page) -> str:
@@ -243,7 +263,7 @@ def write(path: Path, content: bytes) -> None:
         raise
 
 
-def _view(section: Section) -> View:
+def _view(section: Section, found: Elsewhere) -> View:
     name = _slug(*map(str, (section.kind, section.title, section.operating_point)))
     accuracy, contrasts, privacy = headline_tables(section)
     return View(
@@ -253,6 +273,7 @@ def _view(section: Section) -> View:
         contrasts=contrasts,
         privacy=privacy,
         concluded=concluded_table(section),
+        domains=domain_tables(section, found),
         tradeoff=_picture(
             f"{name}-tradeoff",
             tradeoff(section),

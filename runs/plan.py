@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import options
-from registry import DATASETS, METHODS, ROOT, load_plugins, unknown
+from registry import METHODS, ROOT, load_plugins, unknown
+from runs.data_sets import Named, Placed, named, named_roots, options_of, words_of
 
 if TYPE_CHECKING:
     from datasets.base import ChestXrayDataset
+    from datasets.division import Division
     from methods.base import Method
     from tracking.rundir import RunDirectory
 
@@ -37,8 +39,18 @@ class Request:
     dataset: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
     data_root: str = ""
+    """Of the one data set that needs a folder, or of the source."""
+    data_roots: Mapping[str, str] = field(default_factory=dict)
+    """Folders by name of a data set."""
+    val_dataset: str = ""
+    test_datasets: tuple[str, ...] = ()
+    rename_findings: tuple[str, ...] = ()
+    """Texts like "Effusion=Pleural Effusion"."""
     seed: int | str = 0
+    split: str = ""
+    """`official`, `patient`, `fold:i/k` or a manifest; empty means what the data set says."""
     folds: int | str = 0
+    limit_patients: int | str = 0
     findings: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     device: str = "auto"
@@ -56,12 +68,15 @@ class Request:
         """This request with some entries replaced.
 
         The fields of another method or data set are not carried over: what was a default there
-        may be a choice here, as with the presets of the phantom.
+        may be a choice here, as with the presets of the phantom. Nor is the split of another data
+        set, whose manifest names other people.
         """
         request = self
         for name, fields in (("method", "set"), ("dataset", "data")):
-            if name in changes and changes[name] != getattr(self, name):
-                cleared: dict[str, Any] = {fields: {}}
+            if name in changes and changes[name] != (old := getattr(self, name)):
+                others = {k: v for k, v in getattr(self, fields).items() if not _of(k, old)}
+                cleared: dict[str, Any] = {fields: others}
+                cleared |= {"split": ""} if fields == "data" else {}
                 request = replace(request, **cleared)
         return replace(request, **changes)
 
@@ -88,12 +103,12 @@ class Request:
         for name in held:
             if name not in known:
                 raise unknown(f"key of {path}", str(name), known)
-        for name in ("set", "data"):
+        for name in ("set", "data", "data_roots"):
             fields = held.get(name) or {}
             if not isinstance(fields, dict) or not all(isinstance(k, str) for k in fields):
                 raise ValueError(f"{name!r} must be a mapping in {path}, but got {held[name]!r}")
         given = {k: v for k, v in held.items() if v is not None}
-        for name in ("findings", "attributes", "plugins"):
+        for name in ("findings", "attributes", "plugins", "test_datasets", "rename_findings"):
             given[name] = _names(given.get(name, []), f"{name!r} in {path}")
         for name, value in given.items():
             if isinstance(getattr(cls, name, None), str) and not isinstance(value, str):
@@ -109,7 +124,9 @@ class Plan:
     dataset: ChestXrayDataset
     data_root: Path | None
     seed: int
+    split: Division
     folds: int
+    limit_patients: int
     findings: tuple[str, ...]
     attributes: tuple[str, ...]
     device: str
@@ -124,6 +141,23 @@ class Plan:
     """A csv file of pairs of patient ids that are one person."""
     allow_leakage: str = ""
     """Why leakage between folds does not stop the run; empty where it does."""
+    val: Placed | None = None
+    """What validates in place of the source's own patients."""
+    tests: tuple[Placed, ...] = ()
+    """Where the model is tested out of domain."""
+    renames: Mapping[str, str] = field(default_factory=dict)
+    """New names of findings by old ones."""
+
+    @property
+    def named(self) -> Named:
+        """Its data sets by what they are for."""
+        return Named(Placed(self.dataset, self.data_root), self.val, self.tests)
+
+    @property
+    def terms(self) -> str:
+        """ "restricted" if those of any of its data sets are."""
+        every = (self.dataset, *(placed.dataset for placed in self.named.others))
+        return "restricted" if any(d.terms == "restricted" for d in every) else "open"
 
     def config(self) -> dict[str, Any]:
         """The request that repeats this plan, as plain values."""
@@ -133,10 +167,16 @@ class Plan:
             "method": self.method.registered_name,
             "set": options.plain(self.method),
             "dataset": self.dataset.registered_name,
-            "data": options.plain(self.dataset),
+            "data": options_of(self.named),
             "data_root": str(self.data_root) if self.data_root else None,
+            "data_roots": named_roots(self.named),
+            "val_dataset": self.val.name if self.val else None,
+            "test_datasets": [test.name for test in self.tests],
+            "rename_findings": [f"{old}={new}" for old, new in self.renames.items()],
             "seed": self.seed,
+            "split": str(self.split),
             "folds": self.folds,
+            "limit_patients": self.limit_patients,
             "findings": list(self.findings),
             "attributes": list(self.attributes),
             "device": self.device,
@@ -158,9 +198,11 @@ class Plan:
         """
         config = self.config()
         left_out = {"data_root", "on_bad_image", "experiment", "output", "tracking_uri", "plugins"}
-        left_out |= {"same_person", "allow_leakage"}
+        left_out |= {"same_person", "allow_leakage", "data_roots"}
         kept = {k: v for k, v in config.items() if k not in left_out}
+        kept["split"] = self.split.identity
         kept["data_version"] = self.dataset.version
+        kept["other_versions"] = {p.name: p.dataset.version for p in self.named.others}
         kept["device"] = self.device.split(":")[0]
         # By content: a file of the same name may hold other weights tomorrow.
         kept["weights"] = [_content(Path(self.method.weights))] if self.method.weights else []
@@ -173,12 +215,14 @@ class Plan:
         """The command that asks for this plan."""
         name, data = self.method.registered_name, self.dataset.registered_name
         words = ["python", "runner.py", "--method", name, "--dataset", data]
-        for flag, thing in (("--set", self.method), ("--data", self.dataset)):
-            for pair in options.non_defaults(thing):
-                words += [flag, pair]
-        if self.data_root:
-            words += ["--data-root", str(self.data_root)]
+        for pair in options.non_defaults(self.method):
+            words += ["--set", pair]
+        words += words_of(self.named)
+        for old, new in self.renames.items():
+            words += ["--rename-finding", f"{old}={new}"]
         words += ["--seed", str(self.seed)]
+        if not self.own_split:
+            words += ["--split", str(self.split)]
         for name, value in self._beside().items():
             if value != getattr(Request, name):
                 words += [f"--{name.replace('_', '-')}", str(value)]
@@ -195,10 +239,16 @@ class Plan:
             words += ["--allow-leakage", self.allow_leakage]
         return shlex.join(words)
 
+    @property
+    def own_split(self) -> bool:
+        """Whether the folds are what the data set says, or the k of `--folds`."""
+        return bool(self.folds) or str(self.split) == self.dataset.default_split
+
     def _beside(self) -> dict[str, Any]:
         """Options that a command names only where they differ from the default."""
         return {
             "folds": self.folds,
+            "limit_patients": self.limit_patients,
             "threads": self.threads,
             "on_bad_image": self.on_bad_image,
             "experiment": self.experiment,
@@ -225,7 +275,10 @@ def resolve(request: Request) -> Plan:
         load_plugins(request.plugins)
     if not request.method:
         raise ValueError(f"--method must be given; known: {', '.join(METHODS.names())}")
-    dataset, data_root = dataset_of(request)
+    found = named(request)
+    dataset = found.source.dataset
+    from datasets.align import pairs_of
+
     # A combination imports its parts, and they import what a plan alone does without.
     from datasets.base import EMBEDDINGS
     from methods.compose import method_class
@@ -235,7 +288,7 @@ def resolve(request: Request) -> Plan:
         # The default of every method sees images.
         given.setdefault("backbone", EMBEDDINGS_BACKBONE)
     method = options.build(method_class(request.method), given, flag="--set", owner=request.method)
-    _check_contents(method, dataset)
+    _check_contents(method, found)
     for name in ("findings", "attributes"):
         names = getattr(request, name)
         if len(set(names)) < len(names):
@@ -244,16 +297,19 @@ def resolve(request: Request) -> Plan:
         raise ValueError(f"--on-bad-image must be error or drop, but got {request.on_bad_image!r}")
     if not request.experiment.strip():
         raise ValueError("--experiment must be a name, but got an empty text")
+    folds = whole(request.folds, "--folds", low=0, high=1000)
     return Plan(
         method=method,
         dataset=dataset,
-        data_root=data_root,
-        seed=_whole(request.seed, "--seed", low=0, high=2**31 - 1),
-        folds=_whole(request.folds, "--folds", low=0, high=1000),
+        data_root=found.source.root,
+        seed=whole(request.seed, "--seed", low=0, high=2**31 - 1),
+        split=_split(request.split, folds, dataset),
+        folds=folds,
+        limit_patients=whole(request.limit_patients, "--limit-patients", low=0, high=2**31 - 1),
         findings=request.findings,
         attributes=request.attributes,
         device=device_named(request.device),
-        threads=_whole(request.threads, "--threads", low=1, high=1024),
+        threads=whole(request.threads, "--threads", low=1, high=1024),
         on_bad_image=request.on_bad_image,
         output=output,
         experiment=request.experiment,
@@ -263,6 +319,9 @@ def resolve(request: Request) -> Plan:
         from_run=from_run,
         same_person=_same_person(request.same_person),
         allow_leakage=_reason(request.allow_leakage),
+        val=found.val,
+        tests=found.tests,
+        renames=pairs_of(request.rename_findings, "--rename-finding"),
     )  # fmt: skip
 
 
@@ -273,20 +332,22 @@ def dataset_of(request: Request) -> tuple[ChestXrayDataset, Path | None]:
         UnknownName: a name is not known; the message holds the nearest match and the full list.
         ValueError, FileNotFoundError: a value breaks a rule.
     """
-    if not request.dataset:
-        raise ValueError(f"--dataset must be given; known: {', '.join(DATASETS.names())}")
-    dataset: ChestXrayDataset = options.build(
-        DATASETS.get(request.dataset), request.data, flag="--data", owner=request.dataset
-    )
-    root = _data_root(request, dataset)
-    return (dataset.at(root) if root else dataset), root
+    source = named(request).source
+    return source.dataset, source.root
 
 
-def _check_contents(method: Method, dataset: ChestXrayDataset) -> None:
-    """Refuse a backbone or an augmentation that cannot see what the data set holds."""
+def _of(field: str, dataset: str) -> bool:
+    """Whether an option belongs to a data set, by its name or for lack of one."""
+    name = field.rpartition(".")[0]
+    return not name or name in (part.strip() for part in dataset.split("+"))
+
+
+def _check_contents(method: Method, found: Named) -> None:
+    """Refuse a backbone or an augmentation that cannot see what the data sets hold."""
     from backbones import cannot_see
     from datasets.base import EMBEDDINGS
 
+    dataset = found.source.dataset
     embeddings = dataset.holds == EMBEDDINGS
     if reason := cannot_see(method.backbone, embeddings=embeddings):
         raise ValueError(f"{dataset.registered_name}: {reason}")
@@ -296,6 +357,13 @@ def _check_contents(method: Method, dataset: ChestXrayDataset) -> None:
             f"{dataset.registered_name!r} does, but got {method.augmentation!r}: there is no image "
             "to turn or shift; leave --set augmentation out"
         )
+    for other in found.others:
+        if other.dataset.holds != dataset.holds:
+            raise ValueError(
+                f"all data sets of a run must hold the same, but {found.source.name!r} holds "
+                f"{dataset.holds} and {other.name!r} {other.dataset.holds}; embed the images with "
+                "the same encoder first (python -m datasets embed)"
+            )
 
 
 def _filled_from(request: Request, stored: Request) -> Request:
@@ -312,6 +380,9 @@ def _filled_from(request: Request, stored: Request) -> Request:
                 f"be changed, but got {value!r}"
             )
         changes[f.name] = value
+    if "data" in changes and all("." in name for name in changes["data"]):
+        # Fields of other data sets say nothing of those of the source.
+        changes["data"] = {**stored.data, **changes["data"]}
     return stored.changed(**changes)
 
 
@@ -342,27 +413,17 @@ def _content(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _data_root(request: Request, dataset: ChestXrayDataset) -> Path | None:
-    if not request.data_root:
-        if dataset.needs_root:
-            raise ValueError(
-                f"--data-root must name the directory of {request.dataset!r}; "
-                f"{_how_to_get(request.dataset)}"
-            )
-        return None
-    root = Path(request.data_root).expanduser()
-    if not root.is_dir():
-        raise FileNotFoundError(
-            f"--data-root must be a directory, but {request.data_root!r} does not exist"
+def _split(name: str, folds: int, dataset: ChestXrayDataset) -> Division:
+    from datasets.division import PATIENT, Division
+
+    if not folds:
+        return Division.named(name or dataset.default_split)
+    if name not in ("", PATIENT):
+        raise ValueError(
+            f"--folds tests each of k parts dealt by patient, so --split must not be given beside "
+            f"it, but got {name!r}; leave out one of them"
         )
-    return root.resolve()
-
-
-def _how_to_get(dataset: str) -> str:
-    page = Path("docs") / "datasets" / f"{dataset}.md"
-    if (ROOT / page).is_file():
-        return f"the page {page} says how to get it"
-    return f"its docstring says how to get it ({DATASETS.origin(dataset)})"
+    return Division(PATIENT)
 
 
 def _same_person(name: str) -> Path | None:
@@ -387,7 +448,12 @@ def _reason(text: str | None) -> str:
     return reason
 
 
-def _whole(value: int | str, flag: str, *, low: int, high: int) -> int:
+def whole(value: int | str, flag: str, *, low: int, high: int) -> int:
+    """The whole number that a flag was given.
+
+    Raises:
+        ValueError: it is none, or not between `low` and `high`.
+    """
     try:
         if not isinstance(value, int | str) or isinstance(value, bool):
             raise ValueError

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
+from datasets.align import aligned, check_renamed, renamed
 from datasets.base import EMBEDDINGS
-from datasets.contents import open_contents, prepare
-from datasets.folds import assign, digest, kfold, manifest
-from datasets.images import cache_dir
+from datasets.contents import prepare
+from datasets.division import Divided, divide, divide_in
+from datasets.folds import SOURCE, split_digest
 from datasets.overlap import Overlap, between_folds, copies, told
-from datasets.people import listed_pairs, read_pairs
+from datasets.people import pairs_of, read_pairs
 from datasets.split import Folds, Split
+from datasets.union import Union, downsampled
 from datasets.vectors import width_of
 from methods.base import Task
 from methods.fit import Incompatible
 from options import plain
-from registry import UnknownName, unknown
+from registry import unknown
+from runs.data_sets import Placed
+from runs.foreign import (
+    VAL,
+    Domain,
+    Foreign,
+    content,
+    domain_of,
+    extended_groups,
+    images_by_source,
+    leaks_from,
+    load,
+    read_table,
+    short,
+)
 from runs.plan import Plan
 from runs.sources import sources
 from tracking.pseudonyms import Pseudonyms
@@ -43,6 +58,8 @@ class Prepared:
     source_digest: str
     key: str
     notes: tuple[str, ...]
+    domains: tuple[Domain, ...] = ()
+    """Other data sets that the model is tested on."""
 
     @property
     def directory(self) -> RunDirectory:
@@ -50,6 +67,12 @@ class Prepared:
         plan = self.plan
         name = plan.method.registered_name
         return RunDirectory(plan.output / plan.dataset.registered_name / name / self.key)
+
+    @property
+    def tables(self) -> list[pd.DataFrame]:
+        """The tables of all folds, with raw ids."""
+        others = [fold.frame for domain in self.domains for fold in (domain.val, domain.test)]
+        return [fold.frame for part in self.folds for fold in part.all()] + others
 
 
 @dataclass(frozen=True)
@@ -63,14 +86,22 @@ class Loaded:
     overlap: Overlap
     data_digest: str
     split_digest: str
+    notes: tuple[str, ...] = ()
+    """What is to be said of the folds."""
+    val: Foreign | None = None
+    """What validates in place of the source's own patients, who are then left out."""
+    tests: tuple[Foreign, ...] = ()
+    leaks: Mapping[str, Overlap] = field(default_factory=dict)
+    """What the model learns from that another data set holds too, by its name."""
 
 
 def same_data(plan: Plan) -> tuple[object, ...]:
     """What `Loaded` depends on; plans for which it is equal can share one."""
     return (
         plan.dataset, plan.data_root, plan.findings, plan.attributes, plan.folds,
-        plan.seed if plan.folds else 0, plan.method.image_size, plan.on_bad_image,
-        plan.same_person,
+        plan.seed if plan.folds else 0, plan.split, plan.limit_patients,
+        plan.method.image_size, plan.on_bad_image, plan.same_person,
+        plan.val, plan.tests, tuple(plan.renames.items()),
     )  # fmt: skip
 
 
@@ -80,18 +111,10 @@ def load_table(plan: Plan) -> Split:
     Raises:
         ValueError, FileNotFoundError, UnknownName: the data or a name breaks a rule.
     """
-    root = plan.data_root or cache_dir() / "recipes"
-    if plan.data_root is None:
-        root.mkdir(parents=True, exist_ok=True)
-    try:
-        table = plan.dataset.table(root)
-    except UnknownName:
-        raise
-    except KeyError as error:
-        raise ValueError(
-            f"data set {plan.dataset.registered_name!r} could not be read: a column or name is "
-            f"missing: {error}"
-        ) from error
+    raw = read_table(Placed(plan.dataset, plan.data_root))
+    if not plan.named.others:
+        check_renamed(plan.renames, raw.findings)
+    table = renamed(raw, plan.renames)
     findings = plan.findings or table.findings
     attributes = plan.attributes or table.attributes
     for kind, asked, known in (
@@ -101,14 +124,28 @@ def load_table(plan: Plan) -> Split:
         for name in asked:
             if name not in known:
                 raise unknown(f"{kind} of {plan.dataset.registered_name}", name, known)
-    return replace(table, findings=findings, attributes=attributes)
+    return replace(
+        table,
+        findings=findings,
+        attributes=attributes,
+        all_findings=table.findings,
+        all_attributes=table.attributes,
+    )
 
 
-def split(plan: Plan, table: Split) -> tuple[Folds, ...]:
-    """The folds of the run: one set, or k of them."""
+def split(plan: Plan, table: Split) -> Divided:
+    """The rows of the table that the run uses, and its folds: one set, or k of them.
+
+    Only the k folds depend on the seed of the run: otherwise all seeds test the same patients.
+    """
     if plan.folds:
-        return tuple(kfold(table, plan.folds, seed=plan.seed))
-    return (assign(table, seed=0),)
+        divided = divide_in(table, plan.folds, limit=plan.limit_patients, seed=plan.seed)
+    else:
+        divided = divide(table, plan.split, limit=plan.limit_patients)
+    if isinstance(plan.dataset, Union) and plan.dataset.downsample:
+        fewer = (downsampled(part, plan.dataset.downsample) for part in divided.folds)
+        divided = replace(divided, folds=tuple(fewer))
+    return divided
 
 
 def checked_task(plan: Plan, table: Split) -> Task:
@@ -139,19 +176,48 @@ def load_data(
         ValueError: an image or the list of persons cannot be read, or a fold would be empty;
             nothing was stored.
     """
-    folds = split(plan, table)
+    divided = split(plan, table)
+    folds, used = divided.folds, divided.table
     persons = _same_person(plan, table)
     size, holds = plan.method.image_size, plan.dataset.holds
-    kept = prepare(table, holds, size, on_bad=plan.on_bad_image, progress=progress)
-    if len(kept) < len(table):
+    kept = prepare(used, holds, size, on_bad=plan.on_bad_image, progress=progress)
+    if len(kept) < len(used):
         folds = tuple(_keep(f, set(kept.frame["image_id"])) for f in folds)
+    overlap = between_folds(folds, kept, copies(kept, size=size, holds=holds), persons)
+    others = {
+        placed.name: load(
+            placed,
+            size,
+            renames=plan.renames,
+            limit=plan.limit_patients,
+            on_bad=plan.on_bad_image,
+            progress=progress,
+        )
+        for placed in plan.named.others
+    }
+    val = others[plan.val.name] if plan.val else None
+    tests = tuple(others[placed.name] for placed in plan.tests)
+    missing = [old for old in plan.renames if not any(old in o.called for o in others.values())]
+    if others and missing:
+        # Read again, since a finding that was renamed has left no trace in the table.
+        check_renamed(missing, read_table(Placed(plan.dataset, plan.data_root)).findings)
+    leaks = leaks_from(folds[0], table.name, val, tests, size, holds) if others else {}
+    if val:
+        # Its own validation patients are not used, so what they share with others is no leakage.
+        overlap = Overlap(tuple(x for x in overlap.leaks if VAL not in (x.fold_a, x.fold_b)))
+        instead = aligned(val.val, table.findings, table.attributes)
+        folds = tuple(replace(f, val=instead) for f in folds)
     return Loaded(
         table=table,
         folds=folds,
         dropped=dict(kept.dropped),
-        overlap=between_folds(folds, kept, copies(kept, size=size, holds=holds), persons),
-        data_digest=_short(digest(kept.frame), open_contents(kept, holds, size).digest()),
-        split_digest=_short(*(digest(manifest(f)) for f in folds)),
+        overlap=overlap,
+        data_digest=content(kept, holds, size),
+        split_digest=split_digest(folds),
+        notes=divided.notes,
+        val=val,
+        tests=tests,
+        leaks=leaks,
     )
 
 
@@ -173,19 +239,28 @@ def prepare_run(
     table = loaded.table if loaded else load_table(plan)
     task = checked_task(plan, table)
     if plan.from_run:
-        _check_unseen(plan, plan.from_run, split(plan, table))
+        _check_unseen(plan, plan.from_run, split(plan, table).folds)
     data = loaded or load_data(plan, table, progress)
-    if not plan.allow_leakage:
-        data.overlap.refuse(table.name)
-    leakage = data.overlap.counts
+    if data.val:
+        domain_of(data.val, task, plan.method, data.folds[0].train)
+        task = replace(task, groups=extended_groups(task, [data.folds[0].val]))
+    train = data.folds[0].train
+    domains = tuple(domain_of(test, task, plan.method, train) for test in data.tests)
+    leakage = _leakage(plan, data)
     for part in data.folds:
         plan.method.check(part)
-    source_digest = _short(*(p.read_text() for p in sources(plan)))
+    source_digest = short(*(p.read_text() for p in sources(plan)))
     test = sorted({p for f in data.folds for p in f.test.patients})
-    notes = [*table.notes]
+    notes = [*table.notes, *data.notes]
     if any(f.audit_reuses_train for f in data.folds):
         reason = "k-fold leaves no audit fold" if plan.folds else "fewer than 100 audit patients"
         notes.append(f"the attacker is trained on the training patients: {reason}")
+    if isinstance(plan.dataset, Union):
+        trained = images_by_source(train, SOURCE)
+        notes.append("training images: " + ", ".join(f"{n} {k}" for n, k in trained.items()))
+    if plan.val:
+        notes.append(f"models and thresholds are chosen on validation patients of {plan.val.name}")
+    notes += [note for domain in domains for note in domain.notes]
     if leakage:
         notes.append(f"LEAKAGE ALLOWED: {told(leakage)}; reason: {plan.allow_leakage}")
     return Prepared(
@@ -196,17 +271,31 @@ def prepare_run(
         leakage=leakage,
         data_digest=data.data_digest,
         split_digest=data.split_digest,
-        test_digest=_short(data.data_digest, *test),
+        test_digest=short(data.data_digest, *test),
         source_digest=source_digest,
-        key=_short(
+        key=short(
             json.dumps(plan.identity(), sort_keys=True),
             data.data_digest,
             data.split_digest,
             source_digest,
+            *(d for f in (data.val, *data.tests) if f for d in (f.data_digest, f.split_digest)),
             *([json.dumps([leakage, plan.allow_leakage])] if leakage else []),
         ),
         notes=tuple(notes),
+        domains=domains,
     )
+
+
+def _leakage(plan: Plan, data: Loaded) -> dict[str, int]:
+    """Pairs of each kind that stand in two folds, or in two data sets; refused unless allowed."""
+    if not plan.allow_leakage:
+        data.overlap.refuse(data.table.name)
+        for name, overlap in data.leaks.items():
+            overlap.refuse(f"{data.table.name} and {name}")
+    counts = data.overlap.counts
+    for name, overlap in data.leaks.items():
+        counts |= {f"{kind}, {name}": pairs for kind, pairs in overlap.counts.items()}
+    return counts
 
 
 def _keep(folds: Folds, images: set[str]) -> Folds:
@@ -221,7 +310,7 @@ def _same_person(plan: Plan, table: Split) -> list[tuple[str, str]]:
     A list of which no id is in the table was written for other data, or with other ids.
     """
     if plan.same_person is None:
-        return listed_pairs(table.root)
+        return pairs_of(table)
     pairs = read_pairs(plan.same_person)
     known = set(table.frame["patient_id"].astype(str))
     if pairs and not any(a in known or b in known for a, b in pairs):
@@ -230,7 +319,7 @@ def _same_person(plan: Plan, table: Split) -> list[tuple[str, str]]:
             f"{plan.same_person} names one (first: {', '.join(pairs[0])}; the table has "
             f"{sorted(known)[0]!r}); write the ids as the table does"
         )
-    return [*listed_pairs(table.root), *pairs]
+    return [*pairs_of(table), *pairs]
 
 
 def _check_unseen(plan: Plan, trained: RunDirectory, folds: tuple[Folds, ...]) -> None:
@@ -253,10 +342,3 @@ def _check_unseen(plan: Plan, trained: RunDirectory, folds: tuple[Folds, ...]) -
                 f"{len(shared)} of {tested.nunique()} test patients of part {part + 1} are among "
                 f"them (pseudonym {sorted(shared)[0]}); use the same split"
             )
-
-
-def _short(*texts: str) -> str:
-    whole = hashlib.sha256()
-    for text in texts:
-        whole.update(hashlib.sha256(text.encode()).digest())
-    return whole.hexdigest()[:16]

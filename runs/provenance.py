@@ -15,6 +15,7 @@ from datasets.base import ChestXrayDataset
 from datasets.split import Folds
 from methods.base import Task
 from methods.selection.base import oracle_note
+from runs.data_sets import options_of
 from runs.plan import Plan
 from runs.preparation import Prepared
 from tracking.rundir import RunRecord
@@ -30,7 +31,14 @@ def first_record(prepared: Prepared) -> RunRecord:
         # Kept apart from trained runs: it cost no training, and may have seen other data.
         variant.append(f"from_run={plan.from_run.path.name}")
     data_variant = options.non_defaults(dataset, leave_out=dataset.resampling_fields)
+    if not plan.own_split:
+        data_variant.append(f"split={plan.split.short}")
+    if plan.limit_patients:
+        data_variant.append(f"limit_patients={plan.limit_patients}")
     data_variant += dataset.variant
+    # Where thresholds come from, and what a finding means, are part of what is compared.
+    data_variant += [f"val_dataset={plan.val.name}"] if plan.val else []
+    data_variant += [f"rename={old}={new}" for old, new in plan.renames.items()]
     if prepared.leakage:
         # Numbers on leaking folds are comparable with nothing but each other.
         data_variant.append("leakage=allowed")
@@ -45,9 +53,11 @@ def first_record(prepared: Prepared) -> RunRecord:
         data_variant=" ".join(data_variant),
         data_fields=options.plain(dataset),
         kind=dataset.kind,
-        terms=dataset.terms,
+        terms=plan.terms,
         seed=plan.seed,
         folds=plan.folds,
+        split=plan.split.short,
+        limit_patients=plan.limit_patients,
         data_digest=prepared.data_digest,
         split_digest=prepared.split_digest,
         test_digest=prepared.test_digest,
@@ -87,7 +97,7 @@ def tags(prepared: Prepared) -> dict[str, str]:
         "mlflow.source.type": "LOCAL",
         "key": prepared.key,
         "kind": plan.dataset.kind,
-        "terms": plan.dataset.terms,
+        "terms": plan.terms,
         "data_digest": prepared.data_digest,
         "split_digest": prepared.split_digest,
         "source_digest": prepared.source_digest,
@@ -104,11 +114,15 @@ def params(plan: Plan) -> dict[str, object]:
         "method": plan.method.registered_name,
         "dataset": plan.dataset.registered_name,
         "seed": plan.seed,
+        "split": str(plan.split),
         "folds": plan.folds,
+        "limit_patients": plan.limit_patients,
     }
     fields |= {f"method.{k}": v for k, v in options.plain(plan.method).items()}
-    fields |= {f"data.{k}": v for k, v in options.plain(plan.dataset).items()}
-    return fields
+    fields |= {f"data.{k}": v for k, v in options_of(plan.named).items()}
+    named = {"val_dataset": plan.val.name if plan.val else ""}
+    named["test_datasets"] = ", ".join(test.name for test in plan.tests)
+    return fields | {name: value for name, value in named.items() if value}
 
 
 def environment(device: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from registry import DATASETS, METHODS, ROOT, SELECTION
+from runs.data_sets import files_of
 from runs.plan import Plan
 
 WHOLE = ("backbones.py", "datasets", "metrics")
@@ -29,7 +30,7 @@ def sources(plan: Plan) -> list[Path]:
     shared = [p for name in WHOLE for p in _python(ROOT / name)]
     own = {
         Path(str(sys.modules[c.__module__].__file__))
-        for thing in (plan.method, plan.dataset)
+        for thing in (plan.method, *files_of(plan.named))
         for c in type(thing).__mro__[:-1]
     }
     # The strategy that chooses the epoch may lie outside the suite.

@@ -27,6 +27,8 @@ SPLIT = "split.csv"
 HISTORY = "history.csv"
 THRESHOLDS = "thresholds.csv"
 LOG = "run.log"
+IDS = "ids.csv"
+"""What each pseudonym stands for; only where a user asked for it, and never sent anywhere."""
 SHAREABLE = {SCORES, "scores.json", HISTORY, THRESHOLDS, "figures"}
 """Files, and a folder, of aggregates: all that leaves the directory of a run on restricted data."""
 CONTRASTS = {"fnr_contrast", "fpr_contrast", "auc_contrast"}
@@ -36,6 +38,34 @@ SCALARS = {
     "demographic_parity",
 }  # fmt: skip
 """Numbers of an attribute that MLflow shows, of the many that there are."""
+
+
+OOD = "ood"
+"""Folder of what a model is on other data sets, with a folder for each."""
+SOURCE_THRESHOLDS, TARGET_THRESHOLDS = "source", "target"
+"""On whose validation patients thresholds were fitted."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a record says of another data set that the model was tested on.
+
+    `variant` are its non-default fields, `findings` those that averages run over, `lacking` those
+    of the task that it does not record.
+    """
+
+    name: str
+    variant: str
+    terms: str
+    data_digest: str
+    split_digest: str
+    val_patients: int
+    test_patients: int
+    test_images: int
+    findings: list[str] = field(default_factory=list)
+    lacking: list[str] = field(default_factory=list)
+    dropped: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -84,7 +114,13 @@ class RunRecord:
     """Pairs of persons or pictures in two folds, by kind; a run with any was allowed to have it."""
     allowed_leakage: str = ""
     """The reason that was given; empty where nothing leaks."""
+    split: str = ""
+    """`official`, `patient`, `fold:i/k`, or the digest of a manifest."""
+    limit_patients: int = 0
+    """Number of patients that a trial was limited to; 0 means all."""
     environment: dict[str, str] = field(default_factory=dict)
+    targets: list[Target] = field(default_factory=list)
+    """Other data sets that it was tested on; their results lie in `ood/<name>/`."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +175,9 @@ class RunDirectory:
             ValueError: the file is not a record of this version.
         """
         try:
-            return RunRecord(**json.loads((self.path / RECORD).read_text()))
+            held = json.loads((self.path / RECORD).read_text())
+            held["targets"] = [Target(**target) for target in held.get("targets", [])]
+            return RunRecord(**held)
         except (TypeError, json.JSONDecodeError) as error:
             raise ValueError(
                 f"{self.path / RECORD} must be a run's record, but could not be read ({error}); "
@@ -191,6 +229,10 @@ class RunDirectory:
         """Where the weights of the model of one part are; one file without k-fold."""
         return self.path / ("weights.safetensors" if parts == 1 else f"weights-{part}.safetensors")
 
+    def ood(self, name: str) -> RunDirectory:
+        """Where the results on another data set are."""
+        return RunDirectory(self.path / OOD / name)
+
     def workdir(self, part: int) -> Path:
         """A directory for what is needed only while the run is under way."""
         path = self.path / "work" / str(part)
@@ -198,13 +240,15 @@ class RunDirectory:
         return path
 
     def files(self) -> list[Path]:
-        """Finished files, sorted, without what only a run under way needs."""
+        """Finished files that may be logged, sorted: neither raw ids nor a run's scratch."""
         found = (p for p in self.path.rglob("*") if p.is_file())
         left_out = (".partial", ".lock")
         kept = [
             p
             for p in found
-            if p.relative_to(self.path).parts[0] != "work" and p.suffix not in left_out
+            if p.relative_to(self.path).parts[0] != "work"
+            and p.suffix not in left_out
+            and p.name != IDS
         ]
         return sorted(kept)
 

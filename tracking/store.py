@@ -200,16 +200,28 @@ def sqlite_file(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
-def metric_keys(scores: Sequence[Score]) -> dict[str, float]:
+def metric_keys(
+    scores: Sequence[Score], others: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """Headline scores under the documented keys, at most 200.
 
     The key is `metric/finding[/attribute/group][/true]`, with characters that MLflow refuses
     replaced by `_`; bounds of the intervals of macro AUC, of contrasts and of re-identification AUC
-    follow as `…/low`, `…/high`.
+    follow as `…/low`, `…/high`. `others` are numbers out of domain, under keys of their own.
     """
-    keys: dict[str, float] = {}
     # Averages first, so that a data set with very many findings loses details only.
-    for score in sorted(scores, key=lambda s: s.finding != MACRO):
+    keys = keys_of([s for s in scores if s.finding == MACRO]) | dict(others or {})
+    keys |= keys_of([s for s in scores if s.finding != MACRO])
+    if len(keys) > MAX_METRICS:
+        log.warning("%d of %d headline scores are logged; all are in scores.parquet",
+                    MAX_METRICS, len(keys))  # fmt: skip
+    return dict(list(keys.items())[:MAX_METRICS])
+
+
+def keys_of(scores: Iterable[Score]) -> dict[str, float]:
+    """Scores under the documented keys, however many."""
+    keys: dict[str, float] = {}
+    for score in scores:
         parts = [score.metric, score.finding]
         if score.attribute:
             parts += [score.attribute, score.group]
@@ -222,10 +234,7 @@ def metric_keys(scores: Sequence[Score]) -> dict[str, float]:
         )
         if bounded and score.finding == MACRO and not math.isnan(score.low):
             keys[f"{key}/low"], keys[f"{key}/high"] = score.low, score.high
-    if len(keys) > MAX_METRICS:
-        log.warning("%d of %d headline scores are logged; all are in scores.parquet",
-                    MAX_METRICS, len(keys))  # fmt: skip
-    return dict(list(keys.items())[:MAX_METRICS])
+    return keys
 
 
 def _experiment_id(client: Any, name: str, artifacts: Path | None) -> str:

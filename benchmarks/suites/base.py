@@ -29,9 +29,14 @@ class Data:
     set: Fields = field(default_factory=dict)
     root: str = ""
     """Where it was downloaded to; `--data-root` goes before it."""
+    test_datasets: tuple[str, ...] = ()
+    """Other data sets to test on; their fields stand in `set` as "name.field"."""
     findings: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
+    split: str = ""
+    """As `--split` takes it; empty means what the data set says."""
     folds: int = 0
+    limit_patients: int = 0
     on_bad_image: str = "error"
 
 

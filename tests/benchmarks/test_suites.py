@@ -278,3 +278,18 @@ def test_help_and_list_answer_without_torch(arguments: list[str]) -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     assert said.endswith("heavy: []\n")
+
+
+def test_a_suite_names_other_data_sets_to_test_on(tmp_path: Path) -> None:
+    fields = TINY | {f"phantom-ood.{name}": value for name, value in TINY.items()}
+    data = Data("phantom", fields, test_datasets=("phantom-ood",))
+    (planned,) = expand(suite(datasets=(data,)), Choice(output=str(tmp_path)))
+    (target,) = planned.plan.tests
+    assert target.name == "phantom-ood" and target.dataset.test_patients == 12  # type: ignore[attr-defined]
+    assert "--test-dataset phantom-ood" in " ".join(planned.command())
+
+
+def test_a_suite_may_train_on_a_union(tmp_path: Path) -> None:
+    data = Data("phantom+phantom-ood", {f"phantom.{name}": value for name, value in TINY.items()})
+    (planned,) = expand(suite(datasets=(data,)), Choice(output=str(tmp_path)))
+    assert planned.plan.dataset.registered_name == "phantom+phantom-ood"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-from trees import brax, cxr_embeddings, embeddings, mimic_cxr
+from trees import tree_of
 
 from datasets.base import EMBEDDINGS, ChestXrayDataset
 from datasets.contents import open_contents, prepare
@@ -21,38 +18,12 @@ OURS = [name for name, entry in DATASETS.entries().items() if entry.file.is_rela
 PATIENTS = {"train_patients": 20, "val_patients": 8, "audit_patients": 8, "test_patients": 8}
 
 
-def covid_tree(root: Path) -> None:
-    """Twelve people, one image each."""
-    (root / "images").mkdir()
-    columns = ["patientid", "offset", "sex", "age", "finding", "view", "modality", "folder",
-               "filename", "url", "license"]  # fmt: skip
-    rng = np.random.default_rng(0)
-    with (root / "metadata.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        for i in range(12):
-            pixels = rng.integers(0, 255, (70, 60), dtype=np.uint8)
-            Image.fromarray(pixels).save(root / "images" / f"{i}.png")
-            finding = ("COVID-19", "No Finding")[i % 2]
-            writer.writerow([i, 0, "MF"[i % 2], 40 + i, finding, "PA", "X-ray", "images",
-                             f"{i}.png", "", "CC BY"])  # fmt: skip
-
-
-TREES: dict[str, Callable[[Path], None]] = {
-    "brax": brax.make,
-    "covid-chestxray": covid_tree,
-    "cxr-embeddings": cxr_embeddings.make,
-    "embeddings": embeddings.make,
-    "mimic-cxr": mimic_cxr.make,
-}
-
-
 @pytest.fixture(params=OURS)
 def made(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[ChestXrayDataset, Path]:
     """Each data set in turn, small, with the directory it reads."""
     cls: Any = DATASETS.get(request.param)
     if cls.needs_root:
-        TREES[request.param](tmp_path)
+        tree_of(request.param)(tmp_path)
         return cls(), tmp_path
     return cls(**PATIENTS), tmp_path
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import multiprocessing
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -11,6 +13,7 @@ from typing import BinaryIO
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from datasets import shards
@@ -190,6 +193,19 @@ def test_late_process_hears_of_the_same_faults(root: Path, cache: Path) -> None:
     assert [f.path for f in shards.make(job)] == ["bad.png"]
 
 
+@pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "no locks"), NotImplementedError()])
+def test_file_system_without_locks_is_prepared_on(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    table = split(root, paint(root, [10, 20]))
+    assert open_images(prepare(table, SIZE), SIZE).take()[:, 0, 0].tolist() == [10, 20]
+    assert not list(cache.rglob("*.part"))
+
+
 # Stopped half-way
 
 
@@ -205,6 +221,39 @@ def test_interrupted_preparation_goes_on_where_it_stopped(
     decoded = count_decoded(monkeypatch)
     prepare(table, SIZE, workers=0)
     assert len(decoded) == 2  # two shards of two were kept
+    assert open_images(table, SIZE).take()[:, 0, 0].tolist() == values
+
+
+def prepare_until_killed(root: Path, paths: list[str]) -> None:
+    """Prepare shards of two; the third does not end."""
+    shards.SHARD_IMAGES = 2
+
+    def stuck(data: bytes, size: int) -> np.ndarray:
+        if len(list(cache_dir().rglob("*.index.npy"))) == 2:
+            time.sleep(600)
+        return decode(data, size)
+
+    shards.decode = stuck
+    prepare(split(root, paths), SIZE, workers=0)
+
+
+def test_killed_preparation_goes_on_where_it_stopped(
+    root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = [10, 20, 30, 40, 50, 60]
+    paths = paint(root, values)
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=prepare_until_killed, args=(root, paths))
+    process.start()
+    while len(list(cache.rglob("*.index.npy"))) < 2 and process.is_alive():
+        time.sleep(0.02)
+    process.kill()
+    process.join()
+    monkeypatch.setattr(shards, "SHARD_IMAGES", 2)
+    decoded = count_decoded(monkeypatch)
+    table = split(root, paths)
+    prepare(table, SIZE, workers=0)
+    assert len(decoded) == 2
     assert open_images(table, SIZE).take()[:, 0, 0].tolist() == values
 
 
@@ -339,3 +388,10 @@ def test_rows_below_another_root_must_not_lead_outside_it(root: Path, tmp_path: 
     mixed = mixed.with_frame(mixed.frame.assign(image_root=["", str(other)]))
     with pytest.raises(ValueError, match="a link leads outside"):
         open_images(mixed, SIZE)
+
+
+def test_absurdly_long_file_is_refused_without_reading_it(root: Path) -> None:
+    (path,) = paint(root, [10])
+    os.truncate(root / path, 50_000_000_000)
+    with pytest.raises(ValueError, match="at most 1000 MB, but holds 50000"):
+        prepare(split(root, [path]), SIZE)

@@ -189,6 +189,13 @@ def test_who_a_rule_leaves_out_is_counted_apart_from_who_changes(tmp_path: Path)
     ]  # fmt: skip
 
 
+def test_unknown_gives_way_under_rules_that_leave_unknown_race_out(tmp_path: Path) -> None:
+    stays = [tree.stay(1, "UNKNOWN"), tree.stay(1, "UNKNOWN"), tree.stay(1, "ASIAN - KOREAN")]
+    for changing in ("most_frequent", "drop"):
+        people = recorded(tmp_path, *stays, race_groups="seyyed-kalantari-2021", changing=changing)
+        assert people.columns["race"].tolist() == ["Asian"] and people.left_out.tolist() == [""]
+
+
 def test_a_rule_that_keeps_unknown_race_apart_keeps_people_without_admission(
     tmp_path: Path,
 ) -> None:

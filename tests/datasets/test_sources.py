@@ -63,6 +63,36 @@ def test_linked_folder_out_of_the_root_is_refused(root: Path, tmp_path: Path) ->
         prepare(split(root, ["folder/a.png"]), SIZE)
 
 
+def test_linked_folder_above_others_out_of_the_root_is_refused(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "data-elsewhere" / "b" / "c").mkdir(parents=True)
+    paint(tmp_path / "data-elsewhere" / "b" / "c" / "a.png", 5)
+    (root / "folder").symlink_to(tmp_path / "data-elsewhere")
+    with pytest.raises(ValueError, match="leads outside"):
+        prepare(split(root, ["folder/b/c/a.png"]), SIZE)
+
+
+@pytest.mark.parametrize("path", ["../secret.png", "a/../../secret.png", "../data/../secret.png"])
+def test_way_out_of_the_root_is_refused(root: Path, tmp_path: Path, path: str) -> None:
+    (root / "a").mkdir()
+    paint(tmp_path / "secret.png", 5)
+    found, faults = sources.find_sources(root, [path], tmp_path)
+    assert not found and "leads outside" in faults[0].detail
+
+
+def test_linked_folder_within_the_root_is_followed(root: Path) -> None:
+    (root / "real" / "deep").mkdir(parents=True)
+    paint(root / "real" / "deep" / "a.png", 10)
+    (root / "alias").symlink_to("real")
+    (root / "real" / "back").symlink_to(root / "real" / "deep")
+    paths = ["alias/deep/a.png", "alias/back/a.png", "./alias/./back/a.png", "real//deep/a.png"]
+    assert (open_images(split(root, paths), SIZE).take() == 10).all()
+
+
+def test_path_of_very_many_levels_is_missing(root: Path) -> None:
+    _, faults = sources.find_sources(root, ["a/" * 1900 + "a.png"], root)
+    assert len(faults) == 1
+
+
 def test_link_within_the_root_is_followed(root: Path) -> None:
     paint(root / "real.png", 10)
     (root / "link.png").symlink_to(root / "real.png")
