@@ -326,17 +326,18 @@ def test_the_same_data_set_validates_and_tests_with_patients_of_its_own(place: P
     assert not set(domain.test.patients) & set(prepared.folds[0].val.patients)
 
 
-@pytest.mark.parametrize("remote", [True, False])
 def test_rows_of_restricted_data_stay_at_home(
-    place: Path, monkeypatch: pytest.MonkeyPatch, remote: bool
+    run: Plan, directory: RunDirectory, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mlflow import MlflowClient
 
-    monkeypatch.setattr(Store, "remote", remote)
-    made = plan_in(place)
-    record = execute(prepare_run(made), quiet_logger())
-    client = MlflowClient(made.tracking_uri)
-    listed = client.list_artifacts(record.mlflow_run_id, "ood/phantom-ood")
-    names = {a.path.rpartition("/")[2] for a in listed}
-    kept = {"scores.parquet", "thresholds.csv"}
-    assert names == (kept if remote else kept | {"predictions.parquet"})
+    def logged(plan: Plan, run_id: str) -> set[str]:
+        listed = MlflowClient(plan.tracking_uri).list_artifacts(run_id, "ood/phantom-ood")
+        return {a.path.rpartition("/")[2] for a in listed}
+
+    aggregates = {"scores.parquet", "thresholds.csv"}
+    here = directory.record().mlflow_run_id
+    assert logged(run, here) == aggregates | {"predictions.parquet"}
+    monkeypatch.setattr(Store, "remote", True)
+    away = plan_in(place)
+    assert logged(away, execute(prepare_run(away), quiet_logger()).mlflow_run_id) == aggregates
