@@ -22,7 +22,8 @@ class ChangingAttributes(ChestXrayDataset):
 
     changing: str = "most_frequent"
     """Which value a patient with several has: most_frequent of the known ones (the earlier at a
-    tie), first of them in order of the file, or drop (the patient is left out, and counted)."""
+    tie), first (the first record in the file, known or not, as most studies do), or drop (the
+    patient is left out, and counted)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -33,15 +34,15 @@ class ChangingAttributes(ChestXrayDataset):
 def settled(patient: pd.Series, value: pd.Series, policy: str) -> pd.Series:
     """One value per patient, indexed by patient id, in order of first appearance.
 
-    `patient` and `value` `(n,)` are records in the order of the file. "Unknown" counts as a value
-    only where a patient has no other. Under "drop" a patient with two known values gets "".
+    `patient` and `value` `(n,)` are records in the order of the file. But under "first", "Unknown"
+    counts as a value only where a patient has no other. Under "drop" a patient with two known
+    values gets "".
     """
     records = pd.DataFrame({"patient": patient.to_numpy(), "value": value.to_numpy(dtype=object)})
-    order = pd.Index(records["patient"].drop_duplicates())
-    known = records[records["value"] != UNKNOWN]
+    first = records.drop_duplicates("patient").set_index("patient")["value"]
     if policy == "first":
-        first = known.drop_duplicates("patient").set_index("patient")["value"]
-        return first.reindex(order).fillna(UNKNOWN)
+        return first
+    order, known = first.index, records[records["value"] != UNKNOWN]
     known = known.assign(at=np.arange(len(known)))
     counted = known.groupby(["patient", "value"], sort=False, observed=True)["at"].agg(
         ["size", "min"]

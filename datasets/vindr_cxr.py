@@ -13,10 +13,11 @@ import pandas as pd
 from datasets.ages import AgeBands, years
 from datasets.attributes import sexes
 from datasets.base import FOLD
+from datasets.expected import Expected, ExpectedTable
 from datasets.images import cache_dir
 from datasets.split import Split
 from datasets.tabular import ENDINGS
-from datasets.vindr_readers import FINDINGS, SeveralReaders, boxes_file, labels_file
+from datasets.vindr_readers import ALSO, FINDINGS, SeveralReaders, boxes_file, labels_file
 from registry import DATASETS, unknown
 
 FOLDERS = ("train", "test")
@@ -58,6 +59,31 @@ class VinDrCxr(SeveralReaders, AgeBands):
         for finding in self.findings:
             if finding not in FINDINGS:
                 raise unknown("finding", finding, FINDINGS)
+
+    def expects(self) -> Expected:
+        """As in the base class; tables are optional, since Kaggle's copy has others."""
+        labels = {name: (name, *ALSO.get(name, ())) for name in FINDINGS}
+        image, reader = {"image": ("image_id",)}, {"reader": ("rad_id",)}
+        train, test = (f"image_labels_{fold}.csv" for fold in FOLDERS)
+        read_by_three = ExpectedTable(
+            files=(f"{ANNOTATIONS}/{train}", train),
+            columns=image | reader,
+            also=labels,
+            numbers=FINDINGS,
+            filled=("image", "reader"),
+            optional=True,
+        )
+        consensus = ExpectedTable(
+            files=(f"{ANNOTATIONS}/{test}", test),
+            columns=image,
+            also=labels,
+            numbers=FINDINGS,
+            filled=("image",),
+            unique="image",
+            optional=True,
+        )
+        kaggle = ExpectedTable((KAGGLE,), image | reader, filled=("image",), optional=True)
+        return Expected((read_by_three, consensus, kaggle))
 
     def table(self, root: Path) -> Split:
         """As in the base class.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from trees import mimic_cxr
-from trees.tfrecords import embedding
 
 from datasets.mimic_cxr import MimicCxr
+from trees import mimic_cxr
+from trees.tfrecords import embedding
 
 RELEASE = "generalized-image-embeddings-for-the-mimic-chest-x-ray-dataset-1.0"
 WIDTH = 24
