@@ -33,9 +33,13 @@ GUARDED = sorted(
     ]
 )
 """Files that fit thresholds or choose models."""
-DOORS = {"methods/predictor.py", "methods/fit.py", "runs/goals.py", "metrics/audit/decisions.py"}
-"""Files that make `ValidationPredictions`: each of `Folds.val`, the audit of the file that its user
-names as validation, which shares no patient with the tested one."""
+DOORS = {
+    "methods/predictor.py", "methods/fit.py", "runs/goals.py", "runs/out_of_domain.py",
+    "metrics/audit/decisions.py",
+}  # fmt: skip
+"""Files that make `ValidationPredictions`: each of `Folds.val`; another data set's of its own
+validation fold; the audit of the file that its user names as validation, which shares no patient
+with the tested one."""
 
 SNIPPET = """
 from __future__ import annotations
