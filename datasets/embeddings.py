@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -57,6 +58,23 @@ class Embeddings(ChestXrayDataset):
         encoder = f"{meta.encoder.get('backbone')}:{str(meta.encoder.get('sha256'))[:8]}"
         return (f"of={meta.dataset}", f"encoder={encoder}")
 
+    def beside(self, others: Sequence[ChestXrayDataset]) -> ChestXrayDataset:
+        """As in the base class.
+
+        Raises:
+            ValueError: another one was made by another encoder, so that equal numbers mean nothing.
+        """
+        mine = _encoder(self)
+        for other in others:
+            theirs = _encoder(other)
+            if mine and theirs and mine != theirs:
+                raise ValueError(
+                    "embeddings of a run must be made by one encoder, but "
+                    f"{self.registered_name!r} and {other.registered_name!r} differ in "
+                    f"{', '.join(k for k in mine if mine[k] != theirs.get(k))}; embed both alike"
+                )
+        return super().beside(others)
+
     def unlearnable(self, image_size: int) -> tuple[str, ...]:
         """Those of the source, at the size that the encoder saw."""
         meta: Meta | None = getattr(self, "_meta", None)
@@ -98,3 +116,19 @@ class Embeddings(ChestXrayDataset):
             dropped=meta.dropped,
             notes=meta.notes,
         )
+
+
+@DATASETS.register("embeddings-elsewhere")
+@dataclass(frozen=True)
+class EmbeddingsElsewhere(Embeddings):
+    """A second folder of embeddings, by the same encoder, to test on or to join with the first.
+
+    License: as for `embeddings`.
+    Access: as for `embeddings`.
+    """
+
+
+def _encoder(dataset: ChestXrayDataset) -> dict[str, Any]:
+    """What can change a vector, of embeddings whose folder is known; else nothing."""
+    meta: Meta | None = getattr(dataset, "_meta", None)
+    return {} if meta is None else {k: v for k, v in meta.encoder.items() if k != "file"}

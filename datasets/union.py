@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -52,6 +52,11 @@ class Union(ChestXrayDataset):
                 f"the parts of a union must hold the same, but {self.registered_name!r} joins "
                 f"{' and '.join(sorted(held))}; embed the images with the same encoder first"
             )
+        if self.parts:
+            check_kinds({part.registered_name: part.kind for part in self.parts})
+            # Parts whose files say what they are: past what their classes say.
+            for name, value in _facts(self.names, self.parts).items():
+                object.__setattr__(self, name, value)
         if self.downsample not in ("", LARGEST, *self.names):
             raise unknown("part to be down-sampled", self.downsample, (LARGEST, *self.names))
 
@@ -59,6 +64,11 @@ class Union(ChestXrayDataset):
     def holds(self) -> str:
         """What all parts hold."""
         return self.parts[0].holds
+
+    @property
+    def variant(self) -> tuple[str, ...]:
+        """That of each part, under its name."""
+        return tuple(f"{p.registered_name}.{told}" for p in self.parts for told in p.variant)
 
     def table(self, root: Path) -> Split:
         """The tables of all parts as one; `root` is for those that need no folder."""
@@ -92,11 +102,29 @@ def dataset_class(name: str) -> type[ChestXrayDataset]:
         return classes[0]
     if len(set(names)) < len(names):
         raise ValueError(f"a union must name each data set once, but got {name!r}")
-    kinds = {part: kind.kind for part, kind in zip(names, classes, strict=True)}
-    if len(set(kinds.values())) > 1:
-        told = ", ".join(f"{part} is {kind}" for part, kind in kinds.items())
-        raise ValueError(f"real and simulated data must not be mixed, but in {name!r} {told}")
+    check_kinds(known_kinds(names))
     return _joined_class(names, classes)
+
+
+def known_kinds(names: Iterable[str]) -> dict[str, str]:
+    """The kinds of data sets, or unions, by name; without those whose files must say it first."""
+    classes = {name: [DATASETS.get(part) for part in parts_of(name)] for name in names}
+    return {
+        name: parts[0].kind
+        for name, parts in classes.items()
+        if all(part.at is ChestXrayDataset.at for part in parts)
+    }
+
+
+def check_kinds(kinds: Mapping[str, str]) -> None:
+    """Nothing where all data sets, given by name, are of one kind.
+
+    Raises:
+        ValueError: some are real and some are simulated.
+    """
+    if len(set(kinds.values())) > 1:
+        told = ", ".join(f"{name} is {kind}" for name, kind in kinds.items())
+        raise ValueError(f"real and simulated data must not be mixed, but {told}")
 
 
 def parts_of(name: str) -> tuple[str, ...]:
@@ -190,19 +218,11 @@ def _joined_class(
     names: tuple[str, ...], classes: list[type[ChestXrayDataset]]
 ) -> type[ChestXrayDataset]:
     """A union whose facts are those of its parts together."""
-    contrasts: dict[str, tuple[str, str]] = {SOURCE: (names[1], names[0])}
-    for kind in reversed(classes):
-        contrasts |= kind.primary_contrasts
-    facts: dict[str, Any] = {
+    facts: dict[str, Any] = _facts(names, classes) | {
         "__doc__": f"{', '.join(names)} together.",
         "__module__": __name__,
         "names": names,
-        "kind": classes[0].kind,
-        "terms": "restricted" if any(c.terms != "open" for c in classes) else "open",
-        "reidentification_allowed": all(c.reidentification_allowed for c in classes),
         "version": " ".join(f"{n}:{c.version}" for n, c in zip(names, classes, strict=True)),
-        "primary_contrasts": contrasts,
-        "intersections": _distinct(i for c in classes for i in c.intersections),
         "needs_root": any(c.needs_root for c in classes),
         "resampling_fields": tuple(
             f"{n}.{f}" for n, c in zip(names, classes, strict=True) for f in c.resampling_fields
@@ -214,6 +234,22 @@ def _joined_class(
     made: type[ChestXrayDataset] = type("Union", (Union,), facts)
     made.registered_name = JOIN.join(names)
     return made
+
+
+def _facts(
+    names: tuple[str, ...], parts: Sequence[type[ChestXrayDataset] | ChestXrayDataset]
+) -> dict[str, Any]:
+    """What parts imply together that the files of a part may decide."""
+    contrasts: dict[str, tuple[str, str]] = {SOURCE: (names[1], names[0])}
+    for part in reversed(parts):
+        contrasts |= part.primary_contrasts
+    return {
+        "kind": parts[0].kind,
+        "terms": "restricted" if any(p.terms != "open" for p in parts) else "open",
+        "reidentification_allowed": all(p.reidentification_allowed for p in parts),
+        "primary_contrasts": contrasts,
+        "intersections": _distinct(i for p in parts for i in p.intersections),
+    }
 
 
 def _distinct(values: Any) -> tuple[Any, ...]:

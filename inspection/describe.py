@@ -62,7 +62,7 @@ def main(options: argparse.Namespace) -> int:
     uri = _logged(made, dataset, table, options, out, written)
     print(summary(made))
     print(f"\n{out / PAGE}\n{len(written) - 1} tables and pictures beside it; logged to {uri}")
-    root_flag = f" --data-root {shlex.quote(options.data_root)}" if options.data_root else ""
+    root_flag = "".join(f" --data-root {shlex.quote(named)}" for named in options.data_root)
     print(f"next: open {out / PAGE} in a browser, then")
     print(f"      python runner.py --method erm --dataset {options.dataset}{root_flag}")
     return DONE

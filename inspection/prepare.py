@@ -122,8 +122,8 @@ def _next(options: argparse.Namespace, *, failed: bool, any_bad: bool) -> list[s
     what = ["--dataset", options.dataset]
     for pair in options.data:
         what += ["--data", pair]
-    if options.data_root:
-        what += ["--data-root", options.data_root]
+    for named in options.data_root:
+        what += ["--data-root", named]
     for plugin in options.plugin:
         what += ["--plugin", plugin]
     if failed:

@@ -73,6 +73,7 @@ def named(request: Request) -> Named:
             alone = alone.at(roots[part])
         made[part] = _apart(alone, tuple(made.values()), given)
     placed = {name: _placed(name, made, roots, fields.get("", {})) for name in asked}
+    _check_alike({name: one.dataset for name, one in placed.items()})
     return Named(
         source=placed[request.dataset],
         val=placed[request.val_dataset] if request.val_dataset else None,
@@ -146,16 +147,28 @@ def _check_roles(request: Request, parts: Mapping[str, tuple[str, ...]]) -> None
                 f"{flag} must name other data than --dataset, but both hold "
                 f"{sorted(shared)[0]!r}; its own patients are validated and tested anyway"
             )
-    from datasets.union import dataset_class
+    from datasets.union import check_kinds, known_kinds
 
-    kinds = {name: dataset_class(name).kind for name in parts}
-    if len(set(kinds.values())) > 1:
-        told = ", ".join(f"{name} is {kind}" for name, kind in kinds.items())
-        raise ValueError(f"real and simulated data must not be mixed, but {told}")
+    # Before a folder is asked for.
+    check_kinds(known_kinds(parts))
     if (request.val_dataset or request.test_datasets) and str(request.folds) != "0":
         raise ValueError(
             "--val-dataset and --test-dataset must go with one model, but --folds "
             f"{request.folds} makes {request.folds}; leave out --folds"
+        )
+
+
+def _check_alike(datasets: Mapping[str, ChestXrayDataset]) -> None:
+    """Refuse data sets, given by name, that one model cannot be judged on together."""
+    from datasets.union import check_kinds
+
+    check_kinds({name: dataset.kind for name, dataset in datasets.items()})
+    held = {name: dataset.holds for name, dataset in datasets.items()}
+    if len(set(held.values())) > 1:
+        told = ", ".join(f"{name} holds {what}" for name, what in held.items())
+        raise ValueError(
+            f"all data sets of a run must hold images, or all embeddings, but {told}; embed the "
+            "images with the same encoder first (python -m datasets embed)"
         )
 
 

@@ -254,6 +254,68 @@ def test_other_vectors_are_another_run(data: Path) -> None:
     assert first.key != second.key and first.split_digest == second.split_digest
 
 
+def two(data: Path, **changes: Any) -> dict[str, Any]:
+    """A second folder of embeddings beside the first, as fields of a request."""
+    other = data.parent / "other"
+    other.mkdir()
+    write(other, **changes)
+    vectors = np.load(other / "embeddings.npy")
+    np.save(other / "embeddings.npy", vectors + np.float32(0.01))
+    roots = {"embeddings": str(data), "embeddings-elsewhere": str(other)}
+    return {"data_root": "", "data_roots": roots}
+
+
+def test_other_embeddings_test_a_model(data: Path) -> None:
+    plan = resolve(request(data, test_datasets=("embeddings-elsewhere",), **two(data)))
+    (domain,) = prepare_run(plan).domains
+    assert domain.name == "embeddings-elsewhere" and len(domain.test) == 240
+
+
+def test_a_union_of_embeddings_is_what_its_folders_say(data: Path) -> None:
+    changes = two(data, kind="real", terms="restricted")
+    plan = resolve(request(data, dataset="embeddings+embeddings-elsewhere", **changes))
+    assert plan.dataset.holds == "embeddings" and plan.method.backbone == "mlp"
+    assert plan.dataset.terms == "restricted" and not plan.from_run
+    assert "embeddings-elsewhere.of=somewhere" in plan.dataset.variant
+    prepared = prepare_run(plan)
+    assert len(prepared.folds[0].test) == 480 and prepared.task.width == WIDTH
+
+
+def test_open_embeddings_make_an_open_union(data: Path) -> None:
+    plan = resolve(request(data, dataset="embeddings+embeddings-elsewhere", **two(data)))
+    assert plan.dataset.terms == "open" and plan.dataset.reidentification_allowed
+
+
+OTHER = {"file": "other.pt", "sha256": "ef" * 32, "backbone": "densenet121"}
+
+
+@pytest.mark.parametrize(
+    ("meta", "told"),
+    [
+        ({"encoder": OTHER}, "differ in sha256; embed both alike"),
+        ({"kind": "simulated"}, "real and simulated data must not be mixed"),
+    ],
+)
+@pytest.mark.parametrize(
+    "asked",
+    [{"dataset": "embeddings+embeddings-elsewhere"}, {"test_datasets": ("embeddings-elsewhere",)}],
+    ids=["union", "test"],
+)
+def test_embeddings_that_do_not_go_together_are_refused(
+    data: Path, meta: dict[str, Any], told: str, asked: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=told):
+        resolve(request(data, **asked, **two(data, **meta)))
+
+
+def test_images_and_embeddings_are_not_tested_together(tmp_path: Path) -> None:
+    root = tmp_path / "simulated"
+    root.mkdir()
+    write(root, kind="simulated")
+    with pytest.raises(ValueError, match="phantom holds images; embed the images"):
+        resolve(request(root, test_datasets=("phantom",)))
+
+
 def test_the_order_of_rows_is_kept_where_some_are_dropped(folds: Folds, ctx: Context) -> None:
     predictor, _ = fit(small("erm"), folds, replace(ctx))
     some = folds.test.where(np.arange(80) % 3 == 0)
