@@ -61,7 +61,8 @@ class Verifier:
 
         On the phantom, from 250 audit patients, it finds more than mlp does: AUC 0.68 against 0.64
         of features of a classifier, 0.93 against 0.89 of 16 x 16 pixels taken as embeddings; noise
-        on its input and more steps find no more.
+        on its input and more steps find no more. It was chosen among 12 by these test patients, so
+        both numbers are slightly too high.
         """
         return cls(seed=seed, backbone="linear", inputs=inputs)
 
