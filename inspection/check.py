@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Check a data set; the exit code: 0 without an error, 1 with one."""
+    from datasets.base import IMAGES
     from inspection.checking import page
     from inspection.checking.checker import check
     from inspection.page import check_writable, write
@@ -56,26 +57,30 @@ def main(options: argparse.Namespace) -> int:
     )
     # Names of files are told on the terminal, as runner.py tells them; a page may be passed on.
     shown = checked if options.write_ids or not checked.restricted else checked.without_ids()
-    following = _following(options, clean=checked.clean)
+    following = _following(options, clean=checked.clean, images=dataset.holds == IMAGES)
     write(out, {page.PAGE: page.html(shown, _words(options, "check"), following).encode()})
     print(page.text(checked))
     print(f"\n{out / page.PAGE}\nnext: {following}")
     return DONE if checked.clean else FAULTY
 
 
-def _following(options: argparse.Namespace, *, clean: bool) -> str:
+def _following(options: argparse.Namespace, *, clean: bool, images: bool) -> str:
     if not clean:
         return "mend the errors, then repeat " + _words(options, "check")
-    return _words(options, "prepare")
+    # Embeddings need no preparation.
+    return _words(options, "prepare") if images else _words(options, "")
 
 
 def _words(options: argparse.Namespace, command: str) -> str:
-    words = ["python", "-m", "datasets", command, "--dataset", options.dataset]
+    """The command of `datasets` for the same data set, or the run where none is named."""
+    start = ["python", "-m", "datasets", command]
+    words = start if command else ["python", "runner.py", "--method", "erm"]
+    words += ["--dataset", options.dataset]
     for pair in options.data:
         words += ["--data", pair]
     for plugin in options.plugin:
         words += ["--plugin", plugin]
-    words += ["--image-size", options.image_size]
+    words += ["--image-size", options.image_size] if command else []
     if command == "check" and options.all_images:
         words.append("--all-images")
     # The folder is the user's own matter, and a page may be passed on.
