@@ -121,7 +121,15 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--seed", metavar="N", help="seed of everything random in the run (0)")
     what.add_argument("--findings", metavar="A,B", help="only these findings")
     what.add_argument("--attributes", metavar="A,B", help="only these attributes")
+    what.add_argument(
+        "--split",
+        metavar="S",
+        help="official, patient, fold:i/k, or manifest.csv[#sha256:HEX] (the data set's own)",
+    )
     what.add_argument("--folds", metavar="K", help="patient k-fold, pooled (0: one split)")
+    what.add_argument(
+        "--limit-patients", metavar="N", help="a trial on N patients, every fold keeps its share"
+    )
     what.add_argument(
         "--plugin",
         action="append",
@@ -158,6 +166,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="REASON",
         help="go on although persons or pictures stand in two folds; the reason stays visible",
     )
+    where.add_argument(
+        "--write-ids",
+        action="store_true",
+        help="write ids.csv beside the results: the raw ids of patients and images. The terms of "
+        "use of the data hold for it; it is never logged",
+    )
     look = p.add_argument_group("look first")
     look.add_argument("--dry-run", action="store_true", help="print the resolved run and stop")
     look.add_argument("--list", choices=sorted(LISTS), help="what there is, and stop")
@@ -175,10 +189,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         request = requested(given)
     except USER_ERRORS as error:
         return refuse(error)
-    return run(request, again=given.again, dry=given.dry_run)
+    return run(request, again=given.again, dry=given.dry_run, ids=given.write_ids)
 
 
-def run(request: Request, *, again: bool = False, dry: bool = False) -> int:
+def run(request: Request, *, again: bool = False, dry: bool = False, ids: bool = False) -> int:
     """Run one request with progress and a summary on the terminal; the exit code."""
     log = terminal_log()
     try:
@@ -189,6 +203,9 @@ def run(request: Request, *, again: bool = False, dry: bool = False) -> int:
         from runs.process import settle
         from runs.provenance import environment
         from runs.summary import summary
+        from tracking.identifiers import WARNING, write_ids
+        from tracking.pseudonyms import Pseudonyms
+        from tracking.rundir import IDS
         from tracking.store import StoreError
 
         settle(plan.threads)
@@ -196,7 +213,10 @@ def run(request: Request, *, again: bool = False, dry: bool = False) -> int:
         if dry:
             table = load_table(plan)
             checked_task(plan, table)
-            for part, folds in enumerate(split(plan, table)):
+            divided = split(plan, table)
+            for note in divided.notes:
+                print(f"note: {note}")
+            for part, folds in enumerate(divided.folds):
                 sizes = [
                     f"{f.name} {len(f)} images of {len(f.patients)} patients" for f in folds.all()
                 ]
@@ -216,19 +236,25 @@ def run(request: Request, *, again: bool = False, dry: bool = False) -> int:
         log.info("left out: %d rows, %s", rows, reason)
     for note in prepared.notes:
         log.info("note: %s", note)
+    if ids:
+        print(f"warning: {IDS} holds {WARNING}", file=sys.stderr)
     if done and not again:
+        if ids:
+            names = Pseudonyms(plan.output, plan.dataset.registered_name)
+            write_ids(directory.path, names, prepared.tables)
         print(f"already done: {directory.path}\n(repeat it with --again)\n")
         print(summary(directory))
         return DONE
     try:
-        record = execute(prepared, log, again=again)
+        record = execute(prepared, log, again=again, ids=ids)
     except KeyboardInterrupt:
         return interrupted()
     except Exception as error:  # noqa: BLE001 - the last line of defence: recorded, then told
         begun = directory.aside if again else directory
         if isinstance(error, StoreError) and not begun.exists():
             return refuse(error)
-        told = " ".join(str(error).split()) or type(error).__name__
+        # As it was recorded: this text may be kept, and must not name patients or images.
+        told = begun.record().error if begun.exists() else type(error).__name__
         where = begun.path / "run.log"
         print(f"failed: {told}\n(recorded as failed; details: {where})", file=sys.stderr)
         return FAILED
@@ -255,7 +281,9 @@ def requested(given: argparse.Namespace) -> Request:
             "dataset",
             "val_dataset",
             "seed",
+            "split",
             "folds",
+            "limit_patients",
             "experiment",
             "device",
             "tracking_uri",

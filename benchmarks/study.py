@@ -117,6 +117,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             flag, action="append", metavar="FIELD=VALUE", default=[], help=f"{said} (repeatable)"
         )
     what.add_argument("--data-root", metavar="DIR", default="")
+    what.add_argument("--split", metavar="S", default="", help="as in runner.py")
+    what.add_argument("--limit-patients", metavar="N", default="0", help="as in runner.py (all)")
     what.add_argument("--findings", metavar="A,B", default="")
     what.add_argument("--attributes", metavar="A,B", default="")
     what.add_argument("--plugin", action="append", metavar="FILE.py", default=[])
@@ -176,6 +178,8 @@ def requested(given: argparse.Namespace) -> Asked:
         data=options.assignments(given.data, "--data"),
         data_root=given.data_root,
         seed=int(given.seed),
+        split=given.split,
+        limit_patients=given.limit_patients,
         findings=_names(given.findings),
         attributes=_names(given.attributes),
         device=given.device,
@@ -267,7 +271,7 @@ def _goals(plan: Plan, names: Sequence[str]) -> tuple[Goal, ...]:
 
     table = load_table(plan)
     task = checked_task(plan, table)
-    folds = split(plan, table)
+    folds = split(plan, table).folds
     contrasts = primary_contrasts(plan.dataset, task, folds)
     return read_goals(names, folds[0].val, task, contrasts, plan.method.operating_point)
 

@@ -38,6 +38,11 @@ class Split:
     attributes: tuple[str, ...]
     dropped: Mapping[str, int] = field(default_factory=dict)
     """Rows of the source that are not here, counted by reason."""
+    all_findings: tuple[str, ...] = ()
+    """All that the data set has, where `findings` are those that were asked for: patients are dealt
+    to folds by all, so that a choice of findings moves nobody to another fold."""
+    all_attributes: tuple[str, ...] = ()
+    """The same for `attributes`."""
 
     def __post_init__(self) -> None:
         _check_columns(self)

@@ -208,7 +208,7 @@ def _joined_class(
             f"{n}.{f}" for n, c in zip(names, classes, strict=True) for f in c.resampling_fields
         ),
         "default_split": (
-            "official" if all(c.default_split == "official" for c in classes) else "patient"
+            "official" if any(c.default_split == "official" for c in classes) else "patient"
         ),
     }
     made: type[ChestXrayDataset] = type("Union", (Union,), facts)

@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 
 from datasets.align import aligned, namespaced, renamed
-from datasets.base import FOLD
-from datasets.folds import assign, digest, manifest
+from datasets.division import Division, divide
+from datasets.folds import digest, manifest
 from datasets.images import cache_dir, open_images, prepare
 from datasets.overlap import Leak, Overlap, between_sets
 from datasets.people import pairs_of
 from datasets.split import IMAGE_ROOT, Folds, Split
-from datasets.union import Union
 from methods.base import Method, Task
 from registry import UnknownName
 from runs.data_sets import Placed
@@ -103,15 +102,14 @@ def read_table(placed: Placed) -> Split:
         ) from error
 
 
-def own_folds(placed: Placed, table: Split) -> Folds:
-    """The folds of a data set by its own rule.
+def own_folds(placed: Placed, table: Split, *, limit: int = 0) -> Folds:
+    """The folds of a data set by its own rule, with at most `limit` patients (0: all).
 
     Raises:
         ValueError: patients overlap, a fold is empty, or a fold name is unknown.
     """
-    if placed.dataset.default_split != "official" and not isinstance(placed.dataset, Union):
-        table = table.with_frame(table.frame.drop(columns=FOLD, errors="ignore"))
-    return assign(table, seed=0)
+    (folds,) = divide(table, Division.named(placed.dataset.default_split), limit=limit).folds
+    return folds
 
 
 def sizes_of(placed: Placed) -> str:
@@ -128,6 +126,7 @@ def load(
     size: int,
     *,
     renames: Mapping[str, str],
+    limit: int = 0,
     on_bad: str = "error",
     progress: Progress | None = None,
 ) -> Foreign:
@@ -138,7 +137,7 @@ def load(
     """
     raw = read_table(placed)
     table = namespaced(renamed(raw, renames), placed.name)
-    folds = own_folds(placed, table)
+    folds = own_folds(placed, table, limit=limit)
     both = pd.concat([folds.val.frame, folds.test.frame], ignore_index=True)
     kept = prepare(table.with_frame(both), size, on_bad=on_bad, progress=progress)
     val, test = (

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 import options
-from datasets.split import Split
 from methods.predictor import Predictor
 from metrics.bootstrap import PatientBootstrap
 from metrics.cells import MINIMUM_PATIENTS
@@ -132,13 +131,6 @@ def target_of(domain: Domain, macro: Sequence[str]) -> Target:
         dropped=dict(foreign.dropped),
         notes=list(domain.notes),
     )
-
-
-def ids_of(domain: Domain) -> set[str]:
-    """Everything that names a patient or image of another data set."""
-    folds: tuple[Split, ...] = (domain.val, domain.test)
-    columns = ("image_id", "patient_id", "path")
-    return {str(v) for fold in folds for column in columns for v in fold.frame[column]}
 
 
 def _inside(inside: InDomain, macro: Sequence[str]) -> list[Score]:

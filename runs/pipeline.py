@@ -25,13 +25,15 @@ from metrics.predictions import pool
 from metrics.score import Score
 from metrics.training import training_scores
 from runs.audit import Attackers, ImageAudit, linkage
-from runs.out_of_domain import InDomain, ids_of, measure
+from runs.out_of_domain import InDomain, measure
 from runs.preparation import Prepared
 from runs.provenance import first_record, now, params, tags
 from runs.release_audit import memorisation
 from tracking.domains import domain_keys
 from tracking.figures import draw_run
+from tracking.identifiers import write_ids
 from tracking.pseudonyms import Pseudonyms
+from tracking.redaction import Redactor, WithoutIds
 from tracking.rundir import (
     HISTORY,
     LOG,
@@ -47,12 +49,15 @@ from tracking.rundir import (
 from tracking.store import Store, StoreError, metric_keys
 
 
-def execute(prepared: Prepared, log: logging.Logger, *, again: bool = False) -> RunRecord:
+def execute(
+    prepared: Prepared, log: logging.Logger, *, again: bool = False, ids: bool = False
+) -> RunRecord:
     """Train, attack, evaluate and store; the record of the finished run.
 
     A run that was cut off is continued: same directory, same MLflow run, next epoch. A failure is
     recorded as failed and raised. With `again` a finished run is repeated beside the old one,
-    which it replaces at its end. A second runner with the same key waits for the first.
+    which it replaces at its end. A second runner with the same key waits for the first. With `ids`
+    a file beside the results says which ids the pseudonyms stand for.
 
     Raises:
         StoreError: the tracking store cannot be used; nothing was stored.
@@ -64,6 +69,8 @@ def execute(prepared: Prepared, log: logging.Logger, *, again: bool = False) -> 
         directory = final.aside if again else final
         directory.path.mkdir(parents=True, exist_ok=True)
         run = _Run(prepared, directory, store, log)
+        if ids:
+            write_ids(directory.path, run.pseudonyms, prepared.tables)
         if directory.finished:
             record = directory.record()
             record = record if record.logged else run.log_results(record)
@@ -93,6 +100,7 @@ class _Run:
         self.prepared, self.plan = prepared, prepared.plan
         self.directory, self.store, self.log = directory, store, log
         self.pseudonyms = Pseudonyms(self.plan.output, self.plan.dataset.registered_name)
+        self.redactor = Redactor(self.pseudonyms, prepared.tables)
         self.contexts: list[Context] = []
         self.warnings: list[str] = []
         self.run_id = ""
@@ -103,6 +111,11 @@ class _Run:
         handler = logging.FileHandler(self.directory.path / LOG)
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         self.log.addHandler(handler)
+        without_ids = WithoutIds(self.redactor)
+        told = [*self.log.handlers]
+        for one in told:
+            # The terminal's too: a suite keeps what its runs say there.
+            one.addFilter(without_ids)
         self.contexts = [self._context(*part) for part in enumerate(self.prepared.folds)]
         try:
             with Attackers(self.prepared, self.contexts, self.log) as attackers:
@@ -121,6 +134,8 @@ class _Run:
             self._fail(error)
             raise
         finally:
+            for one in told:
+                one.removeFilter(without_ids)
             self.log.removeHandler(handler)
             handler.close()
         rmtree(self.directory.path / "work", ignore_errors=True)
@@ -148,8 +163,8 @@ class _Run:
         earlier = self.directory.record().mlflow_run_id if self.directory.exists() else ""
         record = self.directory.write_record(replace(first_record(prepared), mlflow_run_id=earlier))
         self.directory.write_config(plan.config())
-        tables = [manifest(f).assign(part=i) for i, f in enumerate(prepared.folds)]
-        split = self.pseudonyms.hide(pd.concat(tables), ("patient_id", "image_id"))
+        parts = [manifest(f).assign(part=i) for i, f in enumerate(prepared.folds)]
+        split = self.pseudonyms.hide(pd.concat(parts), ("patient_id", "image_id"))
         self.directory.write_csv(SPLIT, split)
         self.run_id = self.store.start(
             f"{plan.method.registered_name} {plan.dataset.registered_name} seed {plan.seed}",
@@ -273,18 +288,9 @@ class _Run:
         )
 
     def _fail(self, error: BaseException) -> None:
-        """Record the failure. Ids that its message holds are shown on the terminal only."""
-        ids = {
-            str(value)
-            for folds in self.prepared.folds
-            for fold in folds.all()
-            for column in ("image_id", "patient_id", "path")
-            for value in fold.frame[column]
-        }
-        ids = ids.union(*(ids_of(domain) for domain in self.prepared.domains))
-        reason = " ".join(str(error).split()) or type(error).__name__
-        reason = self.pseudonyms.redact(reason, ids)
-        trace = self.pseudonyms.redact(traceback.format_exc(), ids)
+        """Record the failure, without ids that its message holds."""
+        reason = self.redactor(" ".join(str(error).split()) or type(error).__name__)
+        trace = self.redactor(traceback.format_exc())
         with (self.directory.path / LOG).open("a", encoding="utf-8") as file:
             file.write(trace)
         if self.directory.exists():

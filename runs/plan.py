@@ -17,6 +17,7 @@ from runs.data_sets import Named, Placed, named, named_roots, options_of, words_
 
 if TYPE_CHECKING:
     from datasets.base import ChestXrayDataset
+    from datasets.division import Division
     from methods.base import Method
     from tracking.rundir import RunDirectory
 
@@ -44,7 +45,10 @@ class Request:
     rename_findings: tuple[str, ...] = ()
     """Texts like "Effusion=Pleural Effusion"."""
     seed: int | str = 0
+    split: str = ""
+    """`official`, `patient`, `fold:i/k` or a manifest; empty means what the data set says."""
     folds: int | str = 0
+    limit_patients: int | str = 0
     findings: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
     device: str = "auto"
@@ -62,13 +66,15 @@ class Request:
         """This request with some entries replaced.
 
         The fields of another method or data set are not carried over: what was a default there
-        may be a choice here, as with the presets of the phantom.
+        may be a choice here, as with the presets of the phantom. Nor is the split of another data
+        set, whose manifest names other people.
         """
         request = self
         for name, fields in (("method", "set"), ("dataset", "data")):
             if name in changes and changes[name] != (old := getattr(self, name)):
                 others = {k: v for k, v in getattr(self, fields).items() if not _of(k, old)}
                 cleared: dict[str, Any] = {fields: others}
+                cleared |= {"split": ""} if fields == "data" else {}
                 request = replace(request, **cleared)
         return replace(request, **changes)
 
@@ -116,7 +122,9 @@ class Plan:
     dataset: ChestXrayDataset
     data_root: Path | None
     seed: int
+    split: Division
     folds: int
+    limit_patients: int
     findings: tuple[str, ...]
     attributes: tuple[str, ...]
     device: str
@@ -164,7 +172,9 @@ class Plan:
             "test_datasets": [test.name for test in self.tests],
             "rename_findings": [f"{old}={new}" for old, new in self.renames.items()],
             "seed": self.seed,
+            "split": str(self.split),
             "folds": self.folds,
+            "limit_patients": self.limit_patients,
             "findings": list(self.findings),
             "attributes": list(self.attributes),
             "device": self.device,
@@ -188,6 +198,7 @@ class Plan:
         left_out = {"data_root", "on_bad_image", "experiment", "output", "tracking_uri", "plugins"}
         left_out |= {"same_person", "allow_leakage", "data_roots"}
         kept = {k: v for k, v in config.items() if k not in left_out}
+        kept["split"] = self.split.identity
         kept["data_version"] = self.dataset.version
         kept["other_versions"] = {p.name: p.dataset.version for p in self.named.others}
         kept["device"] = self.device.split(":")[0]
@@ -208,6 +219,8 @@ class Plan:
         for old, new in self.renames.items():
             words += ["--rename-finding", f"{old}={new}"]
         words += ["--seed", str(self.seed)]
+        if not self.own_split:
+            words += ["--split", str(self.split)]
         for name, value in self._beside().items():
             if value != getattr(Request, name):
                 words += [f"--{name.replace('_', '-')}", str(value)]
@@ -224,10 +237,16 @@ class Plan:
             words += ["--allow-leakage", self.allow_leakage]
         return shlex.join(words)
 
+    @property
+    def own_split(self) -> bool:
+        """Whether the folds are what the data set says, or the k of `--folds`."""
+        return bool(self.folds) or str(self.split) == self.dataset.default_split
+
     def _beside(self) -> dict[str, Any]:
         """Options that a command names only where they differ from the default."""
         return {
             "folds": self.folds,
+            "limit_patients": self.limit_patients,
             "threads": self.threads,
             "on_bad_image": self.on_bad_image,
             "experiment": self.experiment,
@@ -271,16 +290,19 @@ def resolve(request: Request) -> Plan:
         raise ValueError(f"--on-bad-image must be error or drop, but got {request.on_bad_image!r}")
     if not request.experiment.strip():
         raise ValueError("--experiment must be a name, but got an empty text")
+    folds = whole(request.folds, "--folds", low=0, high=1000)
     return Plan(
         method=method,
         dataset=found.source.dataset,
         data_root=found.source.root,
-        seed=_whole(request.seed, "--seed", low=0, high=2**31 - 1),
-        folds=_whole(request.folds, "--folds", low=0, high=1000),
+        seed=whole(request.seed, "--seed", low=0, high=2**31 - 1),
+        split=_split(request.split, folds, found.source.dataset),
+        folds=folds,
+        limit_patients=whole(request.limit_patients, "--limit-patients", low=0, high=2**31 - 1),
         findings=request.findings,
         attributes=request.attributes,
         device=_device(request.device),
-        threads=_whole(request.threads, "--threads", low=1, high=1024),
+        threads=whole(request.threads, "--threads", low=1, high=1024),
         on_bad_image=request.on_bad_image,
         output=output,
         experiment=request.experiment,
@@ -360,6 +382,19 @@ def _content(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _split(name: str, folds: int, dataset: ChestXrayDataset) -> Division:
+    from datasets.division import PATIENT, Division
+
+    if not folds:
+        return Division.named(name or dataset.default_split)
+    if name not in ("", PATIENT):
+        raise ValueError(
+            f"--folds tests each of k parts dealt by patient, so --split must not be given beside "
+            f"it, but got {name!r}; leave out one of them"
+        )
+    return Division(PATIENT)
+
+
 def _same_person(name: str) -> Path | None:
     if not name:
         return None
@@ -382,7 +417,12 @@ def _reason(text: str | None) -> str:
     return reason
 
 
-def _whole(value: int | str, flag: str, *, low: int, high: int) -> int:
+def whole(value: int | str, flag: str, *, low: int, high: int) -> int:
+    """The whole number that a flag was given.
+
+    Raises:
+        ValueError: it is none, or not between `low` and `high`.
+    """
     try:
         if not isinstance(value, int | str) or isinstance(value, bool):
             raise ValueError

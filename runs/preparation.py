@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 import pandas as pd
 
 from datasets.align import aligned, check_renamed, renamed
-from datasets.folds import SOURCE, assign, digest, kfold, manifest
+from datasets.division import Divided, divide, divide_in
+from datasets.folds import SOURCE, split_digest
 from datasets.images import prepare
 from datasets.overlap import Overlap, between_folds, copies, told
 from datasets.people import pairs_of, read_pairs
@@ -65,6 +66,12 @@ class Prepared:
         name = plan.method.registered_name
         return RunDirectory(plan.output / plan.dataset.registered_name / name / self.key)
 
+    @property
+    def tables(self) -> list[pd.DataFrame]:
+        """The tables of all folds, with raw ids."""
+        own = [fold.frame for part in self.folds for fold in part.all()]
+        return own + [fold.frame for d in self.domains for fold in (d.val, d.test)]
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -77,6 +84,8 @@ class Loaded:
     overlap: Overlap
     data_digest: str
     split_digest: str
+    notes: tuple[str, ...] = ()
+    """What is to be said of the folds."""
     val: Foreign | None = None
     """What validates in place of the source's own patients, who are then left out."""
     tests: tuple[Foreign, ...] = ()
@@ -88,8 +97,9 @@ def same_data(plan: Plan) -> tuple[object, ...]:
     """What `Loaded` depends on; plans for which it is equal can share one."""
     return (
         plan.dataset, plan.data_root, plan.findings, plan.attributes, plan.folds,
-        plan.seed if plan.folds else 0, plan.method.image_size, plan.on_bad_image,
-        plan.same_person, plan.val, plan.tests, tuple(plan.renames.items()),
+        plan.seed if plan.folds else 0, plan.split, plan.limit_patients,
+        plan.method.image_size, plan.on_bad_image, plan.same_person, plan.val, plan.tests,
+        tuple(plan.renames.items()),
     )  # fmt: skip
 
 
@@ -112,18 +122,27 @@ def load_table(plan: Plan) -> Split:
         for name in asked:
             if name not in known:
                 raise unknown(f"{kind} of {plan.dataset.registered_name}", name, known)
-    return replace(table, findings=findings, attributes=attributes)
+    return replace(
+        table,
+        findings=findings,
+        attributes=attributes,
+        all_findings=table.findings,
+        all_attributes=table.attributes,
+    )
 
 
-def split(plan: Plan, table: Split) -> tuple[Folds, ...]:
-    """The folds of the run: one set, or k of them."""
+def split(plan: Plan, table: Split) -> Divided:
+    """The rows of the table that the run uses, and its folds: one set, or k of them.
+
+    Only the k folds depend on the seed of the run: otherwise all seeds test the same patients.
+    """
     if plan.folds:
-        parts = tuple(kfold(table, plan.folds, seed=plan.seed))
+        divided = divide_in(table, plan.folds, limit=plan.limit_patients, seed=plan.seed)
     else:
-        parts = (assign(table, seed=0),)
-    if isinstance(plan.dataset, Union) and plan.dataset.downsample:
-        parts = tuple(downsampled(part, plan.dataset.downsample) for part in parts)
-    return parts
+        divided = divide(table, plan.split, limit=plan.limit_patients)
+    if isinstance(plan.dataset, Union) and (which := plan.dataset.downsample):
+        divided = replace(divided, folds=tuple(downsampled(f, which) for f in divided.folds))
+    return divided
 
 
 def checked_task(plan: Plan, table: Split) -> Task:
@@ -153,16 +172,22 @@ def load_data(
         ValueError: an image or the list of persons cannot be read, or a fold would be empty;
             nothing was stored.
     """
-    folds = split(plan, table)
+    divided = split(plan, table)
+    folds, used = divided.folds, divided.table
     persons = _same_person(plan, table)
     size = plan.method.image_size
-    kept = prepare(table, size, on_bad=plan.on_bad_image, progress=progress)
-    if len(kept) < len(table):
+    kept = prepare(used, size, on_bad=plan.on_bad_image, progress=progress)
+    if len(kept) < len(used):
         folds = tuple(_keep(f, set(kept.frame["image_id"])) for f in folds)
     overlap = between_folds(folds, kept, copies(kept, size=size), persons)
     others = {
         placed.name: load(
-            placed, size, renames=plan.renames, on_bad=plan.on_bad_image, progress=progress
+            placed,
+            size,
+            renames=plan.renames,
+            limit=plan.limit_patients,
+            on_bad=plan.on_bad_image,
+            progress=progress,
         )
         for placed in plan.named.others
     }
@@ -184,7 +209,8 @@ def load_data(
         dropped=dict(kept.dropped),
         overlap=overlap,
         data_digest=content(kept, size),
-        split_digest=short(*(digest(manifest(f)) for f in folds)),
+        split_digest=split_digest(folds),
+        notes=divided.notes,
         val=val,
         tests=tests,
         leaks=leaks,
@@ -209,7 +235,7 @@ def prepare_run(
     table = loaded.table if loaded else load_table(plan)
     task = checked_task(plan, table)
     if plan.from_run:
-        _check_unseen(plan, plan.from_run, split(plan, table))
+        _check_unseen(plan, plan.from_run, split(plan, table).folds)
     data = loaded or load_data(plan, table, progress)
     if data.val:
         domain_of(data.val, task, plan.method, data.folds[0].train)
@@ -221,7 +247,7 @@ def prepare_run(
         plan.method.check(part)
     source_digest = short(*(p.read_text() for p in sources(plan)))
     test = sorted({p for f in data.folds for p in f.test.patients})
-    notes = []
+    notes = [*data.notes]
     if any(f.audit_reuses_train for f in data.folds):
         reason = "k-fold leaves no audit fold" if plan.folds else "fewer than 100 audit patients"
         notes.append(f"the attacker is trained on the training patients: {reason}")

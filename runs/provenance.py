@@ -31,6 +31,10 @@ def first_record(prepared: Prepared) -> RunRecord:
         # Kept apart from trained runs: it cost no training, and may have seen other data.
         variant.append(f"from_run={plan.from_run.path.name}")
     data_variant = options.non_defaults(dataset, leave_out=dataset.resampling_fields)
+    if not plan.own_split:
+        data_variant.append(f"split={plan.split.short}")
+    if plan.limit_patients:
+        data_variant.append(f"limit_patients={plan.limit_patients}")
     # Where thresholds come from, and what a finding means, are part of what is compared.
     data_variant += [f"val_dataset={plan.val.name}"] if plan.val else []
     data_variant += [f"rename={old}={new}" for old, new in plan.renames.items()]
@@ -51,6 +55,8 @@ def first_record(prepared: Prepared) -> RunRecord:
         terms=plan.terms,
         seed=plan.seed,
         folds=plan.folds,
+        split=plan.split.short,
+        limit_patients=plan.limit_patients,
         data_digest=prepared.data_digest,
         split_digest=prepared.split_digest,
         test_digest=prepared.test_digest,
@@ -99,7 +105,9 @@ def params(plan: Plan) -> dict[str, object]:
         "method": plan.method.registered_name,
         "dataset": plan.dataset.registered_name,
         "seed": plan.seed,
+        "split": str(plan.split),
         "folds": plan.folds,
+        "limit_patients": plan.limit_patients,
     }
     fields |= {f"method.{k}": v for k, v in options.plain(plan.method).items()}
     fields |= {f"data.{k}": v for k, v in options_of(plan.named).items()}

@@ -25,6 +25,7 @@ from runs.provenance import params, primary_contrasts, tags
 from runs.study import STARTUP, Found, Study, Trial, short_hash
 from runs.trial import run_trial
 from tracking.pseudonyms import Pseudonyms
+from tracking.redaction import Redactor, WithoutIds
 from tracking.rundir import headline
 from tracking.store import Store, StoreError, metric_keys
 
@@ -60,6 +61,9 @@ def search(study: Study, trials: int, store: Store, log: logging.Logger) -> Foun
     study.path.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(study.path / "study.log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    plan = study.prepared.plan
+    names = Pseudonyms(plan.output, plan.dataset.registered_name)
+    handler.addFilter(WithoutIds(Redactor(names, study.prepared.tables)))
     log.addHandler(handler)
     try:
         return _Search(study, budget(study, trials), store, log).go()
@@ -271,11 +275,10 @@ class _Search:
     def _reason(self, error: Exception) -> str:
         """What went wrong, without ids of patients or images."""
         text = " ".join(str(error).split()) or type(error).__name__
-        folds = (fold.frame for parts in self.study.prepared.folds for fold in parts.all())
-        ids = {str(v) for f in folds for c in ("image_id", "patient_id", "path") for v in f[c]}
         names = Pseudonyms(self.plan.output, self.plan.dataset.registered_name)
-        self.log.debug("%s", names.redact(traceback.format_exc(), ids))
-        return names.redact(text, ids)
+        redactor = Redactor(names, self.study.prepared.tables)
+        self.log.debug("%s", redactor(traceback.format_exc()))
+        return redactor(text)
 
 
 def _lineage(prepared: Prepared) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ from datasets.overlap import told as told_of
 from metrics.score import ALL, MACRO, Score
 from registry import METRICS
 from runs.domain_summary import domain_lines
-from tracking.rundir import RunDirectory, headline
+from tracking.rundir import RunDirectory, RunRecord, headline
 
 FEW_FINDINGS = 3
 WORDS = {
@@ -53,6 +53,8 @@ def summary(directory: RunDirectory) -> str:
     ]
     if record.kind == "simulated":
         lines.append("SIMULATED data: no sentence about real groups follows from these numbers")
+    if record.limit_patients:
+        lines.append(f"A TRIAL: limited to {record.limit_patients} patients")
     if record.leakage:
         lines.append(
             f"LEAKAGE ALLOWED: {told_of(record.leakage)}; reason: {record.allowed_leakage}"
@@ -66,12 +68,17 @@ def summary(directory: RunDirectory) -> str:
         "k of n: findings with enough patients)",
         *domain_lines(directory),
         "",
+        f"split        {_split_of(record)} (digest {record.split_digest})",
         f"results      {directory.path}",
         "next         python -m leaderboard",
         f"             mlflow ui --backend-store-uri {record.tracking_uri}",
         f"             python runner.py --config {directory.path / 'config.yaml'} --again",
     ]
     return "\n".join(lines)
+
+
+def _split_of(record: RunRecord) -> str:
+    return f"{record.folds} folds by patient" if record.folds else record.split
 
 
 def per_finding(scores: list[Score]) -> list[Score]:

@@ -32,6 +32,7 @@ class Broken(ChestXrayDataset):
     """
 
     needs_root = False
+    default_split = "official"
     fault: str = ""
 
     def table(self, root: Path) -> Split:

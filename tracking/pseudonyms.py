@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import re
 import secrets
-from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -15,9 +13,6 @@ from filelock import FileLock
 
 LENGTH = 16
 """Hexadecimal digits: 64 bits, so that two of a million ids collide with probability 3e-8."""
-
-_WORD = re.compile(r"[^\s'\",;:()\[\]]+")
-"""What can be an id in a message: ids hold no blank, quote or bracket."""
 
 
 class Pseudonyms:
@@ -33,18 +28,15 @@ class Pseudonyms:
     def of(self, ids: pd.Series) -> pd.Series:
         """Pseudonyms of ids, index kept."""
         texts = ids.astype(str)
-        table = {text: self._one(text) for text in texts.unique()}
+        table = {text: self.one(text) for text in texts.unique()}
         return texts.map(table)
 
     def hide(self, frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:
         """A copy of `frame` with the ids in `columns` replaced."""
         return frame.assign(**{column: self.of(frame[column]) for column in columns})
 
-    def redact(self, text: str, ids: Collection[str]) -> str:
-        """`text` with every one of `ids` in it replaced by its pseudonym."""
-        return _WORD.sub(lambda m: self._one(m[0]) if m[0] in ids else m[0], text)
-
-    def _one(self, text: str) -> str:
+    def one(self, text: str) -> str:
+        """The pseudonym of one id."""
         return hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()[:LENGTH]
 
 

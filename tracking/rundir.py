@@ -27,6 +27,8 @@ SPLIT = "split.csv"
 HISTORY = "history.csv"
 THRESHOLDS = "thresholds.csv"
 LOG = "run.log"
+IDS = "ids.csv"
+"""What each pseudonym stands for; only where a user asked for it, and never sent anywhere."""
 SHAREABLE = {SCORES, "scores.json", HISTORY, THRESHOLDS, "figures"}
 """Files, and a folder, of aggregates: all that leaves the directory of a run on restricted data."""
 CONTRASTS = {"fnr_contrast", "fpr_contrast", "auc_contrast"}
@@ -112,6 +114,10 @@ class RunRecord:
     """Pairs of persons or pictures in two folds, by kind; a run with any was allowed to have it."""
     allowed_leakage: str = ""
     """The reason that was given; empty where nothing leaks."""
+    split: str = ""
+    """`official`, `patient`, `fold:i/k`, or the digest of a manifest."""
+    limit_patients: int = 0
+    """Number of patients that a trial was limited to; 0 means all."""
     environment: dict[str, str] = field(default_factory=dict)
     targets: list[Target] = field(default_factory=list)
     """Other data sets that it was tested on; their results lie in `ood/<name>/`."""
@@ -234,13 +240,15 @@ class RunDirectory:
         return path
 
     def files(self) -> list[Path]:
-        """Finished files, sorted, without what only a run under way needs."""
+        """Finished files that may be logged, sorted: neither raw ids nor a run's scratch."""
         found = (p for p in self.path.rglob("*") if p.is_file())
         left_out = (".partial", ".lock")
         kept = [
             p
             for p in found
-            if p.relative_to(self.path).parts[0] != "work" and p.suffix not in left_out
+            if p.relative_to(self.path).parts[0] != "work"
+            and p.suffix not in left_out
+            and p.name != IDS
         ]
         return sorted(kept)
 

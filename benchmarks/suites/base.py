@@ -33,7 +33,10 @@ class Data:
     """Other data sets to test on; their fields stand in `set` as "name.field"."""
     findings: tuple[str, ...] = ()
     attributes: tuple[str, ...] = ()
+    split: str = ""
+    """As `--split` takes it; empty means what the data set says."""
     folds: int = 0
+    limit_patients: int = 0
     on_bad_image: str = "error"
 
 

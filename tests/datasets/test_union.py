@@ -204,7 +204,7 @@ def test_people_are_listed_below_the_folder_of_each_part(tmp_path: Path) -> None
 def test_terms_and_audits_are_those_of_the_strictest_part(tmp_path: Path) -> None:
     made = union(tmp_path)
     assert made.terms == "restricted" and not made.reidentification_allowed
-    assert made.default_split == "patient" and made.needs_root and made.kind == "real"
+    assert made.default_split == "official" and made.needs_root and made.kind == "real"
     assert made.unlearnable(64) == ("Effusion",)
     assert made.primary_contrasts == {"sex": ("Female", "Male"), "source": ("there", "here")}
 
