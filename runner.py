@@ -83,7 +83,9 @@ def parser() -> argparse.ArgumentParser:
     )
     what = p.add_argument_group("what to run")
     what.add_argument("--method", metavar="NAME", help="see --list methods")
-    what.add_argument("--dataset", metavar="NAME", help="see --list datasets")
+    what.add_argument(
+        "--dataset", metavar="NAME", help="see --list datasets; A+B trains on both together"
+    )
     what.add_argument(
         "--set",
         action="append",
@@ -96,7 +98,7 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         metavar="FIELD=VALUE",
         default=[],
-        help="set an option of the data set (repeatable)",
+        help="set an option of the data set, or NAME.FIELD=VALUE of the one named (repeatable)",
     )
     what.add_argument(
         "--data-root",

@@ -56,6 +56,8 @@ def strata_of(table: Split) -> Strata:
         f"{attribute}={group}": mask
         for attribute in table.all_attributes or table.attributes
         for group, mask in _groups(table, attribute).items()
+        # A group that holds everybody tells nobody apart: what a part of a union lacks is one.
+        if not mask.all()
     }
     found: dict[str, np.ndarray] = {}
 

@@ -69,7 +69,8 @@ class Request:
 
         The fields of another method or data set are not carried over: what was a default there
         may be a choice here, as with the presets of the phantom. Nor is the split of another data
-        set, whose manifest names other people.
+        set, whose manifest names other people. Fields and folders of data sets that are no longer
+        named go too.
         """
         request = self
         for name, fields in (("method", "set"), ("dataset", "data")):
@@ -78,7 +79,19 @@ class Request:
                 cleared: dict[str, Any] = {fields: others}
                 cleared |= {"split": ""} if fields == "data" else {}
                 request = replace(request, **cleared)
-        return replace(request, **changes)
+        request = replace(request, **changes)
+        gone = self._data_sets - request._data_sets
+        return replace(
+            request,
+            data={k: v for k, v in request.data.items() if k.rpartition(".")[0] not in gone},
+            data_roots={k: v for k, v in request.data_roots.items() if k not in gone},
+        )
+
+    @property
+    def _data_sets(self) -> frozenset[str]:
+        """The names of all data sets, unions taken apart."""
+        names = (self.dataset, self.val_dataset, *self.test_datasets)
+        return frozenset(part.strip() for name in names for part in name.split("+") if part)
 
     @classmethod
     def from_config(cls, path: Path) -> Request:

@@ -143,9 +143,18 @@ def split(plan: Plan, table: Split) -> Divided:
     else:
         divided = divide(table, plan.split, limit=plan.limit_patients)
     if isinstance(plan.dataset, Union) and plan.dataset.downsample:
-        fewer = (downsampled(part, plan.dataset.downsample) for part in divided.folds)
-        divided = replace(divided, folds=tuple(fewer))
+        divided = _downsampled(divided, plan.dataset.downsample)
     return divided
+
+
+def _downsampled(divided: Divided, which: str) -> Divided:
+    """The same with fewer training patients of one part, and without rows that no fold uses."""
+    folds = tuple(downsampled(part, which) for part in divided.folds)
+    used = {i for part in folds for fold in part.all() for i in fold.frame["image_id"]}
+    inside = divided.table.frame["image_id"].isin(used).to_numpy()
+    dropped = {**divided.table.dropped, "down-sampled": int((~inside).sum())}
+    table = replace(divided.table.where(inside), dropped=dropped)
+    return replace(divided, table=table, folds=folds, names=divided.names[inside])
 
 
 def checked_task(plan: Plan, table: Split) -> Task:

@@ -263,3 +263,12 @@ def test_simulated_truth_is_kept_where_all_parts_have_it(tmp_path: Path) -> None
     parts = tuple(DATASETS.get(n)(**sizes) for n in ("phantom", "phantom-ood"))
     joined = kind(parts=parts).table(tmp_path)
     assert joined.has_truth and kind.kind == "simulated" and kind.default_split == "official"
+
+
+def test_where_the_parts_lie_does_not_change_the_digest_of_a_run(tmp_path: Path) -> None:
+    from runs.foreign import content
+
+    first, second = (table(tmp_path / place) for place in ("one", "two"))
+    assert content(first, 32) == content(second, 32)
+    blank = first.with_frame(first.frame.assign(Edema=np.nan))
+    assert content(blank, 32) != content(first, 32)

@@ -134,3 +134,13 @@ def test_folders_are_named(tmp_path: Path) -> None:
 def test_fields_of_another_data_set_outlive_a_change_of_the_source() -> None:
     stored = Request(method="erm", dataset="phantom", data={"site": 1, "phantom-ood.cohort": 3})
     assert stored.changed(dataset="phantom-null").data == {"phantom-ood.cohort": 3}
+
+
+def test_fields_of_a_data_set_that_is_no_longer_named_go() -> None:
+    stored = Request(
+        method="erm", dataset="phantom", test_datasets=("phantom-ood",), data_roots={"x": "/x"},
+        data={"site": 1, "phantom-ood.cohort": 3},
+    )  # fmt: skip
+    other = stored.changed(test_datasets=("phantom-null",))
+    assert other.data == {"site": 1} and other.data_roots == {"x": "/x"}
+    assert stored.changed(seed=2).data == stored.data

@@ -341,3 +341,22 @@ def test_rows_of_restricted_data_stay_at_home(
     monkeypatch.setattr(Store, "remote", True)
     away = plan_in(place)
     assert logged(away, execute(prepare_run(away), quiet_logger()).mlflow_run_id) == aggregates
+
+
+def test_a_union_is_brought_to_equal_parts_and_counts_who_is_left_out(place: Path) -> None:
+    sizes = {"phantom.train_patients": 30, "phantom-ood.train_patients": 10}
+    small = {f"{d}.{n}": 4 for d in ("phantom", "phantom-ood")
+             for n in ("val_patients", "audit_patients", "test_patients")}  # fmt: skip
+    request = Request(
+        method="erm", dataset="phantom+phantom-ood", device="cpu", output=str(place / "output"),
+        set={"image_size": 32}, data=sizes | small | {"downsample": "phantom"},
+    )  # fmt: skip
+    prepared = prepare_run(resolve(request))
+    images = prepared.folds[0].train.frame["source"].value_counts()
+    assert 0 < images["phantom"] <= images["phantom-ood"]
+    assert prepared.dropped["down-sampled"] > 0
+    assert prepared.notes[-1] == (
+        f"training images: phantom {images['phantom']}, phantom-ood {images['phantom-ood']}"
+    )
+    with pytest.raises(ValueError, match="must have more training images than the others"):
+        prepare_run(resolve(request.changed(data={**request.data, "downsample": "phantom-ood"})))
