@@ -7,7 +7,6 @@ recipe, rendered on demand). `prepare` brings all of a table into the cache; `op
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +15,15 @@ import numpy as np
 import pandas as pd
 
 from datasets.decode import DECODER
+from datasets.faults import Fault, complaint, without
 from datasets.shards import INDEX, Index, Progress, folder_of, jobs, make_all, usable_cores
-from datasets.sources import Fault, Source, find_sources, hexdigest
+from datasets.sources import Source, find_sources, hexdigest
 from datasets.split import IMAGE_ROOT, Split
+from datasets.stacks import Stacks
 
 SIZES = (32, 1024)
 """Smallest and largest side in pixels."""
+MUST = "image … readable"
 CACHE_VARIABLE = "TRILEMMA_CACHE"
 
 
@@ -32,32 +34,14 @@ def cache_dir() -> Path:
 
 
 @dataclass(frozen=True, eq=False)
-class Images:
+class Images(Stacks):
     """The images of a split, in its order, as 8-bit grey squares read on demand."""
 
     size: int
-    stacks: tuple[np.ndarray, ...]
-    """Memory-mapped uint8 `(images, size, size)` each."""
-    stack: np.ndarray
-    row: np.ndarray
-    """Per image `(n,)`: which stack, and which row of it."""
-    digests: np.ndarray
-    """Content digest per image `(n,)`."""
-
-    def __len__(self) -> int:
-        return len(self.row)
 
     def take(self, rows: np.ndarray | None = None) -> np.ndarray:
         """Pixels uint8 `(k, size, size)` of the images at positions `rows`, or of all."""
-        picked = np.arange(len(self)) if rows is None else np.asarray(rows)
-        if picked.dtype == bool:
-            picked = np.flatnonzero(picked)
-        stack, row = self.stack[picked], self.row[picked]
-        result = np.empty((len(picked), self.size, self.size), np.uint8)
-        for one in np.unique(stack):
-            here = np.flatnonzero(stack == one)
-            result[here] = self.stacks[one][row[here]]
-        return result
+        return self.gathered(rows, (self.size, self.size), np.uint8)
 
     def digest(self) -> str:
         """16 hex digits over size, decoder and the content of all images in order."""
@@ -80,16 +64,8 @@ def prepare(
     Raises:
         ValueError: an image is missing or unreadable and `on_bad` is "error"; or none is left.
     """
-    if on_bad not in ("error", "drop"):
-        raise ValueError(f"on_bad must be 'error' or 'drop', but got {on_bad!r}")
     faults = find_faults(table, size, workers=workers, progress=progress)
-    if not faults:
-        return table
-    bad = image_names(table).map({fault.path: fault.reason for fault in faults})
-    if on_bad == "error" or bad.notna().all():
-        raise ValueError(_complaint(table, faults, bad))
-    dropped = Counter(table.dropped) + Counter(bad.dropna())
-    return replace(table.where(bad.isna().to_numpy()), dropped=dict(dropped))
+    return without(table, faults, on_bad=on_bad, must=MUST)
 
 
 def find_faults(
@@ -103,14 +79,6 @@ def find_faults(
         sources += [replace(s, path=f"{root}/{s.path}") for s in found] if root else found
         faults += [replace(f, path=f"{root}/{f.path}") for f in lost] if root else lost
     return faults + _fill(sources, size, usable_cores() if workers is None else workers, progress)
-
-
-def image_names(table: Split) -> pd.Series:
-    """What names each image of a table: its path, below another root together with that."""
-    if IMAGE_ROOT not in table.frame:
-        return _paths(table)
-    roots = table.frame[IMAGE_ROOT].fillna("").astype(str)
-    return _paths(table).where(roots == "", roots + "/" + _paths(table))
 
 
 def open_images(split: Split, size: int) -> Images:
@@ -144,8 +112,7 @@ def _open_below(split: Split, size: int) -> Images:
     if not faults:
         faults = _fill(sources, size, usable_cores(), None)
     if faults:
-        bad = _paths(split).map({fault.path: fault.reason for fault in faults})
-        raise ValueError(_complaint(split, faults, bad))
+        raise complaint(split, faults, must=MUST)
     images = _opened(sources, size)
     return replace(
         images,
@@ -221,14 +188,4 @@ def _opened(sources: Sequence[Source], size: int) -> Images:
         stack=stack,
         row=row,
         digests=digests,
-    )
-
-
-def _complaint(table: Split, faults: Sequence[Fault], bad: pd.Series) -> str:
-    told = "; ".join(f"{f.path}: {f.reason} ({f.detail})" for f in faults[:5])
-    more = "; …" if len(faults) > 5 else ""
-    return (
-        f"every image of {table.name!r} must be readable, but {int(bad.notna().sum())} of "
-        f"{len(table)} rows below {table.root} are not: {told}{more}; mend these files, or leave "
-        "the rows out with `--on-bad-image drop`"
     )

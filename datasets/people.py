@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from datasets.faults import image_names
 from datasets.folds import SOURCE
-from datasets.images import find_faults, image_names, open_images
+from datasets.images import find_faults, open_images
 from datasets.split import IMAGE_ROOT, Split
 
 PAIRS_FILE = "same_person.csv"

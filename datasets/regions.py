@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from datasets.images import by_root, cache_dir, image_names
+from datasets.faults import image_names
+from datasets.images import by_root, cache_dir
 from datasets.sources import find_sources
 from datasets.split import Split
 

@@ -19,7 +19,8 @@ from uuid import uuid4
 import numpy as np
 
 from datasets.decode import DECODER, MOST_PIXELS, UNREADABLE, BadImage, decode, fit
-from datasets.sources import Fault, Source, hexdigest
+from datasets.faults import Fault
+from datasets.sources import Source, hexdigest
 
 SHARD_IMAGES = 256
 SHARD_BYTES = 64 * 2**20

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.decode import SMALLEST_SIDE, UNREADABLE, BadImage
+from datasets.faults import Fault
 
 MISSING = "image file missing"
 CONTAINER = re.compile(r"(?P<name>.+\.(?:npy|phantom))#(?P<row>\d+)")
@@ -45,15 +46,6 @@ class Source:
     def is_recipe(self) -> bool:
         """Whether the image is rendered rather than read."""
         return self.row >= 0 and self.path.rpartition("#")[0].endswith(".phantom")
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why one image cannot be used: `reason` is counted, `detail` is told."""
-
-    path: str
-    reason: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)

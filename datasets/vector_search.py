@@ -8,14 +8,14 @@ from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from filelock import FileLock
 
 from datasets import vector_files as files
 from datasets.decode import UNREADABLE, BadImage
+from datasets.faults import Fault, image_names
 from datasets.images import cache_dir
 from datasets.shards import INDEX, Index, Progress, save
-from datasets.sources import MISSING, Fault, Source, content_digest, find_sources, hexdigest
+from datasets.sources import MISSING, Source, content_digest, find_sources, hexdigest
 from datasets.split import IMAGE_ROOT, Split
 
 VERSION = "1"
@@ -60,15 +60,6 @@ class _Single:
         return hexdigest(self.source.key, self.member)
 
 
-def paths_of(table: Split) -> pd.Series:
-    """Per row, its path, behind its own root where it has one."""
-    paths = table.frame["path"].astype(str)
-    if IMAGE_ROOT not in table.frame:
-        return paths
-    roots = table.frame[IMAGE_ROOT].fillna("").astype(str)
-    return (roots + "/" + paths).where(roots != "", paths)
-
-
 def find(table: Split, progress: Progress | None = None) -> Found:
     """Where all vectors of a table lie, once those in files of their own are gathered."""
     by_root: dict[Path, dict[str, str]] = {}
@@ -102,7 +93,7 @@ def width_of(table: Split) -> tuple[int, list[Fault]]:
 
 def _named(table: Split) -> dict[str, tuple[Path, str]]:
     """Root and name below it of each distinct path, in the order of the table."""
-    paths = paths_of(table)
+    paths = image_names(table)
     if IMAGE_ROOT not in table.frame:
         return {path: (table.root, path) for path in paths.unique()}
     roots = table.frame[IMAGE_ROOT].fillna("").astype(str)

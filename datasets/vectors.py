@@ -7,51 +7,34 @@ gathers the others once into stacks below the cache; `open_vectors` reads.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
 import pandas as pd
 
 from datasets import vector_search
+from datasets.faults import complaint, image_names, without
 from datasets.shards import Progress
-from datasets.sources import Fault, hexdigest
+from datasets.sources import hexdigest
 from datasets.split import Split
-from datasets.vector_search import VERSION, Found, find, paths_of
+from datasets.stacks import Stacks
+from datasets.vector_search import VERSION, Found, find
 
+MUST = "embedding … usable"
 TOGETHER = 4096
 """Vectors read at once."""
 
 
 @dataclass(frozen=True, eq=False)
-class Vectors:
+class Vectors(Stacks):
     """The embeddings of a split, in its order, read on demand."""
 
     width: int
-    stacks: tuple[np.ndarray, ...]
-    """Memory-mapped floating-point `(n, width)` each."""
-    stack: np.ndarray
-    row: np.ndarray
-    """Per image `(n,)`: which stack, and which row of it."""
-    digests: np.ndarray
-    """Content digest per image `(n,)`."""
-
-    def __len__(self) -> int:
-        return len(self.row)
 
     def take(self, rows: np.ndarray | None = None) -> np.ndarray:
         """Vectors float32 `(k, width)` of the images at positions `rows`, or of all."""
-        picked = np.arange(len(self)) if rows is None else np.asarray(rows)
-        if picked.dtype == bool:
-            picked = np.flatnonzero(picked)
-        stack, row = self.stack[picked], self.row[picked]
-        result = np.empty((len(picked), self.width), np.float32)
-        for one in np.unique(stack):
-            here = np.flatnonzero(stack == one)
-            result[here] = self.stacks[one][row[here]]
-        return result
+        return self.gathered(rows, (self.width,), np.float32)
 
     def digest(self) -> str:
         """16 hex digits over width, version and the content of all vectors in order."""
@@ -67,15 +50,8 @@ def prepare(table: Split, *, on_bad: str = "error", progress: Progress | None = 
         ValueError: an embedding is missing or unusable and `on_bad` is "error", or none is left;
             or the embeddings differ in width.
     """
-    if on_bad not in ("error", "drop"):
-        raise ValueError(f"on_bad must be 'error' or 'drop', but got {on_bad!r}")
     found = find(table, progress)
-    if found.faults:
-        bad = paths_of(table).map({fault.path: fault.reason for fault in found.faults})
-        if on_bad == "error" or bad.notna().all():
-            raise ValueError(_complaint(table, found.faults, int(bad.notna().sum())))
-        dropped = Counter(table.dropped) + Counter(bad.dropna())
-        table = replace(table.where(bad.isna().to_numpy()), dropped=dict(dropped))
+    table = without(table, found.faults, on_bad=on_bad, must=MUST)
     _joined(table, found)
     return table
 
@@ -88,8 +64,7 @@ def open_vectors(split: Split) -> Vectors:
     """
     found = find(split)
     if found.faults:
-        bad = paths_of(split).isin([fault.path for fault in found.faults])
-        raise ValueError(_complaint(split, found.faults, int(bad.sum())))
+        raise complaint(split, found.faults, must=MUST)
     return _joined(split, found)
 
 
@@ -101,7 +76,7 @@ def width_of(table: Split) -> int:
     """
     width, faults = vector_search.width_of(table)
     if not width:
-        raise ValueError(_complaint(table, faults, len(table)))
+        raise complaint(table, faults, must=MUST)
     return width
 
 
@@ -117,7 +92,7 @@ def row_digests(vectors: Vectors) -> np.ndarray:
 
 
 def _joined(split: Split, found: Found) -> Vectors:
-    codes, distinct = pd.factorize(paths_of(split))
+    codes, distinct = pd.factorize(image_names(split))
     places = [found.places[path] for path in distinct]
     stack, opened = pd.factorize(np.array([place.file for place in places], dtype=object))
     stacks = tuple(np.load(file, mmap_mode="r", allow_pickle=False) for file in opened)
@@ -136,14 +111,4 @@ def _joined(split: Split, found: Found) -> Vectors:
         stack=stack[codes],
         row=np.array([place.row for place in places], dtype=np.int64)[codes],
         digests=np.array([place.digest for place in places], dtype="S32")[codes],
-    )
-
-
-def _complaint(table: Split, faults: Sequence[Fault], rows: int) -> str:
-    told = "; ".join(f"{f.path}: {f.reason} ({f.detail})" for f in faults[:5])
-    more = "; …" if len(faults) > 5 else ""
-    return (
-        f"every embedding of {table.name!r} must be usable, but {rows} of {len(table)} rows below "
-        f"{table.root} are not: {told}{more}; mend these files, or leave the rows out with "
-        "`--on-bad-image drop`"
     )

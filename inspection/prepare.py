@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from inspection.asking import add_dataset, asked, whole_number
 
 if TYPE_CHECKING:
-    from datasets.sources import Fault
+    from datasets.faults import Fault
     from datasets.split import Split
 
 DONE, FAILED = 0, 1

@@ -62,7 +62,7 @@ def _reading() -> str:
     """Microseconds per image of making fingerprints from pixels in memory."""
     pixels = np.random.default_rng(0).integers(0, 256, (READ, SIZE, SIZE), np.uint8)
     zeros = np.zeros(READ, int)
-    images = Images(SIZE, (pixels,), zeros, np.arange(READ), zeros.astype("S32"))
+    images = Images((pixels,), zeros, np.arange(READ), zeros.astype("S32"), SIZE)
     started = time.process_time()
     fingerprints(images)
     each = (time.process_time() - started) / READ

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from datasets.faults import Fault
 from datasets.images import cache_dir, find_faults, open_images
 from datasets.shards import FEW, Progress, usable_cores
-from datasets.sources import MISSING, Fault, Source, find_sources
+from datasets.sources import MISSING, Source, find_sources
 from datasets.split import Split
 from inspection.checking.problems import ERROR, NOTE, WARNING, Problem, problem
 

@@ -30,7 +30,7 @@ SIDE = 128
 
 def images(pixels: np.ndarray) -> Images:
     n = len(pixels)
-    return Images(pixels.shape[1], (pixels,), np.zeros(n, int), np.arange(n), np.zeros(n, "S32"))
+    return Images((pixels,), np.zeros(n, int), np.arange(n), np.zeros(n, "S32"), pixels.shape[1])
 
 
 @pytest.fixture(scope="module")
