@@ -43,3 +43,11 @@ def _distinct(values: Iterable[str]) -> tuple[np.ndarray, list[str]]:
     held = values if isinstance(values, pd.Series) else pd.Series([*values], dtype=object)
     codes, distinct = pd.factorize(held.to_numpy(dtype=object), use_na_sentinel=False)
     return codes, [str(value) for value in distinct]
+
+
+def views_in_order(
+    texts: pd.Series, chosen: Sequence[str], known: Sequence[str]
+) -> pd.Categorical[str]:
+    """Recorded views, those that were chosen first, then others that are known; blank is Unknown."""
+    order = (*chosen, *(view for view in known if view not in chosen))
+    return ordered(texts.replace("", UNKNOWN), order)

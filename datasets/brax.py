@@ -12,7 +12,7 @@ import pandas as pd
 
 from datasets import tabular
 from datasets.ages import AgeBands, years
-from datasets.attributes import UNKNOWN, ordered, sexes
+from datasets.attributes import UNKNOWN, sexes, views_in_order
 from datasets.chexpert_labels import FOURTEEN, check_findings, mentions
 from datasets.expected import Expected, ExpectedTable
 from datasets.mentions import Mentions
@@ -128,7 +128,6 @@ class Brax(Mentions, AgeBands):
     def _split(self, root: Path, rows: Sieve) -> Split:
         kept = rows.frame.reset_index(drop=True)
         age = years(kept["age"])
-        order = (*self.views, *(v for v in VIEWS if v not in self.views))
         frame = pd.DataFrame(
             {
                 # The name of a file is not unique; its path below the folder is.
@@ -139,7 +138,7 @@ class Brax(Mentions, AgeBands):
                 "sex": sexes(kept["sex"]),
                 "age": age,
                 "age_band": self.age_band(age),
-                "view": ordered(kept["view"].replace("", UNKNOWN), order),
+                "view": views_in_order(kept["view"], self.views, VIEWS),
                 "visit": kept["visit"],
             }
         )

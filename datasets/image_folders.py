@@ -10,6 +10,20 @@ DEEPEST = 3
 """Levels of folders below the root; releases are unpacked no deeper than `a/a/images`."""
 
 
+def folder_of_images(root: Path, named: str) -> Path:
+    """The folder `named` by the field `image_folder`, below the root or anywhere; "" is the root.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    folder = root / Path(named).expanduser() if named else root
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"image_folder must name the folder of the images, but {folder} does not exist"
+        )
+    return folder
+
+
 def by_base_name(
     root: Path, starts: Sequence[str], endings: Sequence[str], *, deepest: int = DEEPEST
 ) -> dict[str, str]:

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from datasets import mimic_cxr_files as files
-from datasets.attributes import UNKNOWN, ordered
+from datasets.attributes import UNKNOWN, views_in_order
 from datasets.base import FOLD
 from datasets.chexpert_labels import FOURTEEN, SPELLINGS, check_findings
 from datasets.expected import Expected, ExpectedTable
+from datasets.image_folders import folder_of_images
 from datasets.mentions import Mentions
 from datasets.mimic_iv import MimicIV
 from datasets.sieve import Sieve
@@ -208,19 +209,14 @@ class MimicCxr(Mentions, MimicIV):
         self, root: Path, rows: Sieve, attributes: tuple[str, ...], notes: tuple[str, ...]
     ) -> Split:
         kept = rows.frame.reset_index(drop=True)
-        top = root / Path(self.image_folder).expanduser() if self.image_folder else root
-        if not top.is_dir():
-            raise FileNotFoundError(
-                f"image_folder must name the folder of the images, but {top} does not exist"
-            )
-        order = (*self.views, *(v for v in VIEWS if v not in self.views))
+        top = folder_of_images(root, self.image_folder)
         frame = pd.DataFrame(
             {
                 "image_id": kept["dicom_id"],
                 "patient_id": kept["subject_id"],
                 "path": files.find_place(top).paths(kept),
                 "origin": "real",
-                "view": ordered(kept["view"].replace("", UNKNOWN), order),
+                "view": views_in_order(kept["view"], self.views, VIEWS),
                 "visit": kept["visit"],
             }
         )

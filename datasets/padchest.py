@@ -12,8 +12,9 @@ import pandas as pd
 
 from datasets import tabular
 from datasets.ages import OLDEST, AgeBands
-from datasets.attributes import UNKNOWN, ordered, sexes
+from datasets.attributes import UNKNOWN, sexes, views_in_order
 from datasets.expected import Expected, ExpectedTable
+from datasets.image_folders import folder_of_images
 from datasets.padchest_labels import GROUPS, SUBOPTIMAL, parsed, says_nothing
 from datasets.sieve import Sieve
 from datasets.split import Split
@@ -165,12 +166,7 @@ class PadChest(AgeBands):
 
     def _split(self, root: Path, rows: Sieve, labels: np.ndarray) -> Split:
         kept = rows.frame.reset_index(drop=True)
-        top = root / Path(self.image_folder).expanduser() if self.image_folder else root
-        if not top.is_dir():
-            raise FileNotFoundError(
-                f"image_folder must name the folder of the images, but {top} does not exist"
-            )
-        order = (*self.views, *(v for v in VIEWS if v not in self.views))
+        top = folder_of_images(root, self.image_folder)
         frame = pd.DataFrame(
             {
                 "image_id": kept["image"],
@@ -180,7 +176,7 @@ class PadChest(AgeBands):
                 "sex": sexes(kept["sex"]),
                 "age": kept["age"],
                 "age_band": self.age_band(kept["age"]),
-                "view": ordered(kept["view"].replace("", UNKNOWN), order),
+                "view": views_in_order(kept["view"], self.views, VIEWS),
                 "visit": kept["visit"],
             }
         )
