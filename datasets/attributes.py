@@ -48,6 +48,6 @@ def _distinct(values: Iterable[str]) -> tuple[np.ndarray, list[str]]:
 def views_in_order(
     texts: pd.Series, chosen: Sequence[str], known: Sequence[str]
 ) -> pd.Categorical[str]:
-    """Recorded views, those that were chosen first, then others that are known; blank is Unknown."""
+    """Recorded views, those chosen first, then others that are known; blank is Unknown."""
     order = (*chosen, *(view for view in known if view not in chosen))
     return ordered(texts.replace("", UNKNOWN), order)
