@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import re
 import tempfile
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.speed.memory import peak
 from datasets.chexpert_labels import FOURTEEN
 
 IMAGES, PATIENTS = 223_414, 64_540
@@ -32,9 +32,11 @@ def measure() -> list[str]:
     return [
         f"chexpert, {IMAGES} rows and a workbook of {PATIENTS} people"
         f"{', curated to given rates' if curation else ''}: {seconds:.1f} s of CPU (aim <= 6; "
-        f"{people:.1f} of them the workbook), peak of the process {peak:.0f} MiB "
+        f"{people:.1f} of them the workbook), peak of the process {highest:.0f} MiB "
         f"({before:.0f} before), {rows} images in the table"
-        for curation, (rows, seconds, people, before, peak) in zip((False, True), runs, strict=True)
+        for curation, (rows, seconds, people, before, highest) in zip(
+            (False, True), runs, strict=True
+        )
     ]
 
 
@@ -43,22 +45,13 @@ def load(folder: str, curation: str) -> tuple[int, float, float, float, float]:
     from datasets import workbook
     from datasets.chexpert import Chexpert
 
-    before = _peak()
+    before = peak()
     started = time.process_time()
     table = Chexpert(curation=curation).table(Path(folder))
-    seconds, peak = time.process_time() - started, _peak()
+    seconds, highest = time.process_time() - started, peak()
     started = time.process_time()
     workbook.read(Path(folder) / "CHEXPERT DEMO.xlsx", {"race": ("PRIMARY_RACE",)})
-    return len(table), seconds, time.process_time() - started, before, peak
-
-
-def _peak() -> float:
-    """Peak memory of this process in MiB.
-
-    What `resource` tells of a new process begins at the peak of its parent.
-    """
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024 if found else float("nan")
+    return len(table), seconds, time.process_time() - started, before, highest
 
 
 def make(root: Path) -> None:

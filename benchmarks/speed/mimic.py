@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import re
 import tempfile
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.speed.memory import peak
 from datasets import mimic_cxr_files as files
 from datasets.chexpert_labels import FOURTEEN
 
@@ -31,11 +31,11 @@ def measure() -> list[str]:
         make(Path(folder))
         # Its own process, since the peak of a process never falls again.
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            rows, wall, cpu, before, peak = pool.apply(load, (folder,))
+            rows, wall, cpu, before, highest = pool.apply(load, (folder,))
     return [
         f"mimic-cxr, {IMAGES} rows joined with {ADMISSIONS} admissions, compressed: "
         f"{wall:.1f} s on the wall (aim <= 20), {cpu:.1f} s of CPU, peak of the process "
-        f"{peak:.0f} MiB (aim <= 2048; {before:.0f} before), {rows} images in the table"
+        f"{highest:.0f} MiB (aim <= 2048; {before:.0f} before), {rows} images in the table"
     ]
 
 
@@ -43,20 +43,11 @@ def load(folder: str) -> tuple[int, float, float, float, float]:
     """Rows of the table, seconds on the wall and of CPU, and peak MiB before and after."""
     from datasets.mimic_cxr import MimicCxr
 
-    before = _peak()
+    before = peak()
     wall, cpu = time.perf_counter(), time.process_time()
     table = MimicCxr().table(Path(folder))
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return len(table), wall, cpu, before, _peak()
-
-
-def _peak() -> float:
-    """Peak memory of this process in MiB.
-
-    What `resource` tells of a new process begins at the peak of its parent.
-    """
-    found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) / 1024 if found else float("nan")
+    return len(table), wall, cpu, before, peak()
 
 
 def make(root: Path) -> None:
