@@ -28,8 +28,9 @@ from registry import (  # noqa: E402
     UnknownName,
     load_plugins,
 )
-from runs.plan import Plan, Request, resolve  # noqa: E402
+from runs.plan import Plan, resolve  # noqa: E402
 from runs.progress import Progress  # noqa: E402
+from runs.request import Request  # noqa: E402
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 LISTS: dict[str, Registry[Any]] = {

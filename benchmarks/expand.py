@@ -152,7 +152,8 @@ def _resolved(
     suite: Suite, arm: Arm, data: Data, seed: int, choice: Choice, plugins: tuple[str, ...]
 ) -> Plan:
     from methods.compose import method_class
-    from runs.plan import Request, resolve
+    from runs.plan import resolve
+    from runs.request import Request
 
     budget = suite.budget(choice.budget)
     smallest = dict(method_class(arm.method).smallest) if budget.smallest else {}

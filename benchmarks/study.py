@@ -23,9 +23,10 @@ from runner import (
     refuse,
     terminal_log,
 )
-from runs.plan import Request, resolve
+from runs.plan import resolve
 from runs.process import settle
 from runs.progress import Progress
+from runs.request import Request
 
 if TYPE_CHECKING:
     from benchmarks.study_report import Report, Rerun

@@ -41,7 +41,8 @@ def asked(options: argparse.Namespace) -> tuple[ChestXrayDataset, Path]:
     from datasets.images import cache_dir
     from options import assignments, directories
     from registry import load_plugins
-    from runs.plan import Request, dataset_of
+    from runs.plan import dataset_of
+    from runs.request import Request
 
     load_plugins(options.plugin)
     roots = directories(options.data_root, "--data-root")

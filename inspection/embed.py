@@ -63,9 +63,9 @@ def main(options: argparse.Namespace) -> int:
     from datasets.shards import usable_cores
     from inspection.embedding import Job
     from inspection.encoding import load
-    from runs.plan import device_named
     from runs.process import settle
     from runs.progress import Progress
+    from runs.values import device_named
 
     if dataset.holds != IMAGES:
         raise ValueError(

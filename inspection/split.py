@@ -49,7 +49,7 @@ def main(options: argparse.Namespace) -> int:
     """
     from datasets.division import Division, divide
     from datasets.folds import split_digest
-    from runs.plan import whole
+    from runs.values import whole
 
     if bool(options.out) is not options.write_ids:
         raise ValueError(

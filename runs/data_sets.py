@@ -12,7 +12,7 @@ from registry import DATASETS, ROOT, unknown
 
 if TYPE_CHECKING:
     from datasets.base import ChestXrayDataset
-    from runs.plan import Request
+    from runs.request import Request
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import options
-from registry import METHODS, ROOT, load_plugins, unknown
+from registry import METHODS, ROOT, load_plugins
 from runs.data_sets import Named, Placed, named, named_roots, options_of, words_of
+from runs.request import Request, filled_from
+from runs.values import check_writable, device_named, reason, same_person, whole
 
 if TYPE_CHECKING:
     from datasets.base import ChestXrayDataset
@@ -24,109 +25,6 @@ if TYPE_CHECKING:
 EMBEDDINGS_BACKBONE = "mlp"
 """Of a data set that holds embeddings, where none is named."""
 BAD_IMAGE_POLICIES = ("error", "drop")
-LONGEST_REASON = 500
-"""Characters."""
-FROM_RUN_FIXED = ("method", "set", "seed", "folds", "findings")
-"""What the stored weights of a run belong to; `--from-run` does not let it be changed."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a user asks for, by names and texts; the fields of a run's `config.yaml`."""
-
-    method: str = ""
-    set: Mapping[str, Any] = field(default_factory=dict)
-    dataset: str = ""
-    data: Mapping[str, Any] = field(default_factory=dict)
-    data_root: str = ""
-    """Of the one data set that needs a folder, or of the source."""
-    data_roots: Mapping[str, str] = field(default_factory=dict)
-    """Folders by name of a data set."""
-    val_dataset: str = ""
-    test_datasets: tuple[str, ...] = ()
-    rename_findings: tuple[str, ...] = ()
-    """Texts like "Effusion=Pleural Effusion"."""
-    seed: int | str = 0
-    split: str = ""
-    """`official`, `patient`, `fold:i/k` or a manifest; empty means what the data set says."""
-    folds: int | str = 0
-    limit_patients: int | str = 0
-    findings: tuple[str, ...] = ()
-    attributes: tuple[str, ...] = ()
-    device: str = "auto"
-    threads: int | str = 1
-    on_bad_image: str = "error"
-    same_person: str = ""
-    allow_leakage: str | None = None
-    experiment: str = "default"
-    tracking_uri: str = ""
-    output: str = ""
-    plugins: tuple[str, ...] = ()
-    from_run: str = ""
-
-    def changed(self, **changes: Any) -> Request:
-        """This request with some entries replaced.
-
-        The fields of another method or data set are not carried over: what was a default there
-        may be a choice here, as with the presets of the phantom. Nor is the split of another data
-        set, whose manifest names other people. Fields and folders of data sets that are no longer
-        named go too.
-        """
-        request = self
-        for name, fields in (("method", "set"), ("dataset", "data")):
-            if name in changes and changes[name] != (old := getattr(self, name)):
-                others = {k: v for k, v in getattr(self, fields).items() if not _of(k, old)}
-                cleared: dict[str, Any] = {fields: others}
-                cleared |= {"split": ""} if fields == "data" else {}
-                request = replace(request, **cleared)
-        request = replace(request, **changes)
-        gone = self._data_sets - request._data_sets
-        return replace(
-            request,
-            data={k: v for k, v in request.data.items() if k.rpartition(".")[0] not in gone},
-            data_roots={k: v for k, v in request.data_roots.items() if k not in gone},
-        )
-
-    @property
-    def _data_sets(self) -> frozenset[str]:
-        """The names of all data sets, unions taken apart."""
-        names = (self.dataset, self.val_dataset, *self.test_datasets)
-        return frozenset(part.strip() for name in names for part in name.split("+") if part)
-
-    @classmethod
-    def from_config(cls, path: Path) -> Request:
-        """The request that a `config.yaml` holds.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError, UnknownName: it is not YAML, or has unknown keys.
-        """
-        import yaml
-
-        if not path.is_file():
-            raise FileNotFoundError(f"--config must name a file, but {str(path)!r} does not exist")
-        try:
-            held = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except yaml.YAMLError as error:
-            where = str(error).replace("\n", " ")
-            raise ValueError(f"--config must be YAML, but {path} is not: {where}") from error
-        if not isinstance(held, dict):
-            raise ValueError(f"--config must hold a mapping, but {path} holds {held!r}")
-        known = [f.name for f in dataclasses.fields(cls)]
-        for name in held:
-            if name not in known:
-                raise unknown(f"key of {path}", str(name), known)
-        for name in ("set", "data", "data_roots"):
-            fields = held.get(name) or {}
-            if not isinstance(fields, dict) or not all(isinstance(k, str) for k in fields):
-                raise ValueError(f"{name!r} must be a mapping in {path}, but got {held[name]!r}")
-        given = {k: v for k, v in held.items() if v is not None}
-        for name in ("findings", "attributes", "plugins", "test_datasets", "rename_findings"):
-            given[name] = _names(given.get(name, []), f"{name!r} in {path}")
-        for name, value in given.items():
-            if isinstance(getattr(cls, name, None), str) and not isinstance(value, str):
-                raise ValueError(f"{name!r} must be a text in {path}, but got {value!r}")
-        return cls(**given)
 
 
 @dataclass(frozen=True)
@@ -277,14 +175,14 @@ def resolve(request: Request) -> Plan:
     """
     load_plugins(request.plugins)
     output = Path(request.output or os.environ.get("TRILEMMA_OUTPUT") or ROOT / "output").resolve()
-    _check_writable(output)
+    check_writable(output)
     from_run = None
     if request.from_run:
         from tracking.rundir import find
 
         from_run = find(output, request.from_run)
         _check_scorable(from_run)
-        request = _filled_from(request, Request.from_config(from_run.path / "config.yaml"))
+        request = filled_from(request, Request.from_config(from_run.path / "config.yaml"))
         load_plugins(request.plugins)
     if not request.method:
         raise ValueError(f"--method must be given; known: {', '.join(METHODS.names())}")
@@ -330,8 +228,8 @@ def resolve(request: Request) -> Plan:
         or f"sqlite:///{ROOT}/mlflow.db",
         plugins=tuple(str(Path(p).resolve()) for p in request.plugins),
         from_run=from_run,
-        same_person=_same_person(request.same_person),
-        allow_leakage=_reason(request.allow_leakage),
+        same_person=same_person(request.same_person),
+        allow_leakage=reason(request.allow_leakage),
         val=found.val,
         tests=found.tests,
         renames=pairs_of(request.rename_findings, "--rename-finding"),
@@ -347,12 +245,6 @@ def dataset_of(request: Request) -> tuple[ChestXrayDataset, Path | None]:
     """
     source = named(request).source
     return source.dataset, source.root
-
-
-def _of(field: str, dataset: str) -> bool:
-    """Whether an option belongs to a data set, by its name or for lack of one."""
-    name = field.rpartition(".")[0]
-    return not name or name in (part.strip() for part in dataset.split("+"))
 
 
 def _check_contents(method: Method, found: Named) -> None:
@@ -379,41 +271,6 @@ def _check_contents(method: Method, found: Named) -> None:
             )
 
 
-def _filled_from(request: Request, stored: Request) -> Request:
-    """`stored` with what `request` sets itself on top."""
-    changes = {}
-    for f in dataclasses.fields(Request):
-        value = getattr(request, f.name)
-        default = f.default_factory() if callable(f.default_factory) else f.default
-        if value == default:
-            continue
-        if f.name in FROM_RUN_FIXED and value != getattr(stored, f.name):
-            raise ValueError(
-                f"--from-run scores the weights of a {stored.method!r} run, so --{f.name} must not "
-                f"be changed, but got {value!r}"
-            )
-        changes[f.name] = value
-    if "data" in changes and all("." in name for name in changes["data"]):
-        # Fields of other data sets say nothing of those of the source.
-        changes["data"] = {**stored.data, **changes["data"]}
-    return stored.changed(**changes)
-
-
-def _names(value: Any, where: str) -> tuple[str, ...]:
-    names = [value] if isinstance(value, str) else value
-    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-        raise ValueError(f"{where} must be a list of names, but got {value!r}")
-    return tuple(names)
-
-
-def _check_writable(output: Path) -> None:
-    there = next(p for p in (output, *output.parents) if p.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise ValueError(
-            f"--output must be a directory that can be written, but {str(there)!r} is not"
-        )
-
-
 def _check_scorable(run: RunDirectory) -> None:
     if not run.finished:
         raise ValueError(
@@ -437,66 +294,3 @@ def _split(name: str, folds: int, dataset: ChestXrayDataset) -> Division:
             f"it, but got {name!r}; leave out one of them"
         )
     return Division(PATIENT)
-
-
-def _same_person(name: str) -> Path | None:
-    if not name:
-        return None
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"--same-person must be a csv file, but {name!r} does not exist")
-    return path.resolve()
-
-
-def _reason(text: str | None) -> str:
-    """Why leakage is allowed, on one line."""
-    if text is None:
-        return ""
-    reason = " ".join(text.split()) if isinstance(text, str) else ""
-    if not 0 < len(reason) <= LONGEST_REASON:
-        raise ValueError(
-            f"--allow-leakage must give a reason of 1 to {LONGEST_REASON} characters, but got "
-            f"{text!r}; readers of the results will see it"
-        )
-    return reason
-
-
-def whole(value: int | str, flag: str, *, low: int, high: int) -> int:
-    """The whole number that a flag was given.
-
-    Raises:
-        ValueError: it is none, or not between `low` and `high`.
-    """
-    try:
-        if not isinstance(value, int | str) or isinstance(value, bool):
-            raise ValueError
-        number = int(value)
-    except ValueError:
-        raise ValueError(f"{flag} must be a whole number, but got {value!r}") from None
-    if not low <= number <= high:
-        raise ValueError(f"{flag} must lie between {low} and {high}, but got {number}")
-    return number
-
-
-def device_named(name: str) -> str:
-    """The device that a name means; "auto" is a GPU where there is one.
-
-    Raises:
-        ValueError: it is none, or is not there.
-    """
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"--device must be cpu, cuda or cuda:N, but got {name!r}") from None
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
-            f"--device must be present, but {name!r} is not "
-            f"({torch.cuda.device_count()} CUDA devices found); use --device cpu"
-        )
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"--device must be cpu, cuda or cuda:N, but got {name!r}")
-    return name

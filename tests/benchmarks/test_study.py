@@ -34,9 +34,10 @@ from methods.fit import quiet_logger
 from metrics.score import Score
 from registry import METHODS, ROOT, UnknownName, load_plugins
 from runs.goals import Goal, available, read_goals
-from runs.plan import Request, resolve
+from runs.plan import resolve
 from runs.preparation import Prepared, prepare_run
 from runs.provenance import primary_contrasts
+from runs.request import Request
 from runs.search import FAILURES_IN_A_ROW, StudyFailed, search
 from runs.study import Found, Range, Study, Trial, choose, front, search_space
 from runs.trial import blind

@@ -16,9 +16,10 @@ from benchmarks.study_report import Report, page
 from methods.fit import quiet_logger
 from registry import SELECTION
 from runs.goals import read_goals
-from runs.plan import Request, resolve
+from runs.plan import resolve
 from runs.preparation import prepare_run
 from runs.provenance import primary_contrasts
+from runs.request import Request
 from runs.search import search
 from runs.study import Found, Study, Trial, choose_by, search_space
 from tracking.store import Store

@@ -125,8 +125,9 @@ def test_the_digest_is_that_of_a_run(
     listed: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from datasets.folds import split_digest
-    from runs.plan import Request, resolve
+    from runs.plan import resolve
     from runs.preparation import load_table, split
+    from runs.request import Request
 
     assert main(listed) == 0
     plan = resolve(Request(method="erm", dataset="listed", output=str(tmp_path)))

@@ -15,7 +15,8 @@ from methods.base import Context, Task
 from methods.compose import method_class
 from methods.fit import fit
 from registry import UnknownName
-from runs.plan import Request, resolve
+from runs.plan import resolve
+from runs.request import Request
 
 
 def combined(name: str, **fields: Any) -> Any:

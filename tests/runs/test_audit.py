@@ -27,8 +27,9 @@ from metrics.reidentification import Verifier
 from metrics.score import Score
 from runs import audit
 from runs.audit import Attackers, ImageAudit, NothingToAttack, linkage
-from runs.plan import Request, resolve
+from runs.plan import resolve
 from runs.preparation import Prepared, prepare_run
+from runs.request import Request
 
 FINDINGS, ATTRIBUTES = ("Cardiomegaly", "No Finding"), ("sex", "race")
 """Those of the fixture `task`."""

@@ -11,7 +11,8 @@ import yaml
 import runner
 from datasets.phantom import Phantom
 from registry import UnknownName
-from runs.plan import Plan, Request, resolve
+from runs.plan import Plan, resolve
+from runs.request import Request
 
 
 def plan(**changes: Any) -> Plan:

@@ -18,8 +18,9 @@ from methods.fit import Incompatible, fit, quiet_logger
 from metrics.score import MACRO
 from registry import METHODS
 from runs.pipeline import execute
-from runs.plan import Plan, Request, resolve
+from runs.plan import Plan, resolve
 from runs.preparation import prepare_run
+from runs.request import Request
 from tracking.store import Store
 
 WIDTH = 12

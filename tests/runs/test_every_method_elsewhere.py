@@ -15,8 +15,9 @@ from metrics.bootstrap import PatientBootstrap
 from registry import METHODS, ROOT
 from runs.foreign import Domain
 from runs.out_of_domain import InDomain, Measured, measure
-from runs.plan import Request, resolve
+from runs.plan import resolve
 from runs.preparation import Prepared, prepare_run
+from runs.request import Request
 
 OURS = [name for name, entry in METHODS.entries().items() if entry.file.is_relative_to(ROOT)]
 SIZES = {"train_patients": 24, "val_patients": 16, "audit_patients": 4, "test_patients": 16}

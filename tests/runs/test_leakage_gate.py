@@ -169,8 +169,9 @@ def test_allowed_leakage_stays_visible(
 
 
 def test_a_run_with_allowed_leakage_has_a_key_of_its_own(place: Path) -> None:
-    from runs.plan import Request, resolve
+    from runs.plan import resolve
     from runs.preparation import prepare_run
+    from runs.request import Request
 
     def key(copied: bool, reason: str | None) -> str:
         request = Request(

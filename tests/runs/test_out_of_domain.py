@@ -19,8 +19,9 @@ from methods.fit import quiet_logger
 from metrics.bootstrap import PatientBootstrap
 from runs.data_sets import Placed
 from runs.pipeline import execute
-from runs.plan import Plan, Request, resolve
+from runs.plan import Plan, resolve
 from runs.preparation import prepare_run
+from runs.request import Request
 from runs.summary import summary
 from tracking.rundir import RunDirectory
 from tracking.store import Store

@@ -15,8 +15,9 @@ import pytest
 from datasets.phantom import Phantom
 from methods.fit import quiet_logger
 from runs.pipeline import execute
-from runs.plan import Plan, Request, resolve
+from runs.plan import Plan, resolve
 from runs.preparation import prepare_run
+from runs.request import Request
 from tracking.store import Store, StoreError
 
 SMALL: dict[str, Any] = {

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from runs.plan import Request, resolve
+from runs.plan import resolve
+from runs.request import Request
 
 
 def test_another_preset_keeps_its_own_defaults() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from registry import METHODS, ROOT, SELECTION
-from runs.plan import Request, resolve
+from runs.plan import resolve
+from runs.request import Request
 from runs.sources import sources
 
 

@@ -15,8 +15,9 @@ from datasets.split import TRUE, Split
 from leaderboard.collect import read_store
 from methods.fit import quiet_logger
 from runs.pipeline import execute
-from runs.plan import Request, resolve
+from runs.plan import resolve
 from runs.preparation import Prepared, prepare_run
+from runs.request import Request
 from tracking.store import Store
 
 DATA = {"train_patients": 12, "val_patients": 12, "audit_patients": 8, "test_patients": 12}

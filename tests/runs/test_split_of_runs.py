@@ -12,9 +12,10 @@ import yaml
 
 import runner
 from datasets.folds import manifest, split_digest
-from runs.plan import Plan, Request, resolve
+from runs.plan import Plan, resolve
 from runs.preparation import load_table, prepare_run, same_data, split
 from runs.provenance import first_record, params
+from runs.request import Request
 
 SIZES = {"train_patients": 60, "val_patients": 20, "audit_patients": 20, "test_patients": 20}
 
