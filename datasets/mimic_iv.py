@@ -14,8 +14,9 @@ import pandas as pd
 from datasets import tabular
 from datasets.ages import AgeBands
 from datasets.attributes import SEXES, SPELT, UNKNOWN, ordered
-from datasets.changing import CHANGES, POLICIES, ChangingAttributes, settled
-from datasets.races import LEFT_OUT, NOT_KNOWN, RaceGroups, in_order
+from datasets.changing import CHANGES, POLICIES, settled
+from datasets.race_of_patients import RaceOfPatients
+from datasets.races import in_order
 from registry import unknown
 
 PATIENTS, ADMISSIONS = "patients.csv", "admissions.csv"
@@ -30,8 +31,6 @@ HOW_TO_GET = (
     "get MIMIC-IV from https://physionet.org/content/mimiciv/ (credentialed) and put its folder "
     "below the data root, or name it with `--data mimic_iv=DIR`"
 )
-NO_RULE = "(left out)"
-"""Stands for the verdict of a race rule until each patient has one."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Demographics:
 
 
 @dataclass(frozen=True)
-class MimicIV(RaceGroups, ChangingAttributes, AgeBands):
+class MimicIV(RaceOfPatients, AgeBands):
     """A data set whose people are described in MIMIC-IV, version 1 (core/), 2 or 3 (hosp/).
 
     Source: Johnson et al., MIMIC-IV, PhysioNet, doi:10.13026/6mm1-ek67.
@@ -93,13 +92,13 @@ class MimicIV(RaceGroups, ChangingAttributes, AgeBands):
             return Demographics(
                 columns, ("sex", "age_band"), nobody, (*notes, f"{missing}; {HOW_TO_GET}")
             )
-        race, insurance, note = self._from_admissions(folder, asked, who)
+        race, insurance, why, note = self._from_admissions(folder, asked, who)
         columns["race"] = in_order(race)
         columns["insurance"] = ordered(insurance, INSURANCES)
         return Demographics(
             columns,
             ("sex", "age_band", "race", "insurance"),
-            self._left_out(race, insurance),
+            why.to_numpy(dtype=str),
             (*notes, *note),
         )
 
@@ -155,37 +154,23 @@ class MimicIV(RaceGroups, ChangingAttributes, AgeBands):
 
     def _from_admissions(
         self, folder: Path, asked: pd.Index[str], who: np.ndarray
-    ) -> tuple[pd.Series, pd.Series, list[str]]:
-        """Race and insurance of each image as the policies settle them, and what to know."""
+    ) -> tuple[pd.Series, pd.Series, pd.Series, list[str]]:
+        """Race and insurance of each image as the policies settle them; why it is left out, ""
+        where it stays; and what to know."""
         path = tabular.locate(folder, ADMISSIONS, of="MIMIC-IV", how_to_get=HOW_TO_GET)
         columns = {"subject_id": ("subject_id",), "race": ("race", "ethnicity"),
                    "insurance": ("insurance",)}  # fmt: skip
         listed = tabular.read(path, columns)
         listed = listed[asked.get_indexer(pd.Index(listed["subject_id"])) >= 0]
         patient = listed["subject_id"]
-        race = settled(patient, self._race(listed["race"]), self.changing).reindex(asked)
-        verdict = str(self.race_of(pd.Series([""])).iloc[0]) or NO_RULE
-        race = race.fillna(UNKNOWN).replace(UNKNOWN, verdict)
+        race, why = self.race_of_patients(
+            asked, patient, listed["race"], pd.Series("", index=listed.index)
+        )
         insurance = settled(patient, _insurance(listed["insurance"]), self.changing_insurance)
         insurance = insurance.reindex(asked).fillna(UNKNOWN)
         note = _missing(path, pd.Index(patient.unique()).get_indexer(asked) >= 0, who)
-        return race.iloc[who], insurance.iloc[who], note
-
-    def _race(self, recorded: pd.Series) -> pd.Series:
-        """The group of each admission; people are settled by groups, so sub-groups add up.
-
-        What the rule leaves out is a value like others, or a patient recorded both ways would
-        count as constant; what is not known is none, whatever the rule makes of it.
-        """
-        groups = self.race_of(recorded).replace(LEFT_OUT, NO_RULE)
-        return groups.mask(recorded.str.casefold().isin(NOT_KNOWN), UNKNOWN)
-
-    def _left_out(self, race: pd.Series, insurance: pd.Series) -> np.ndarray:
-        return np.select(
-            [race == "", race == NO_RULE, insurance == ""],
-            [f"{CHANGES} race", f"race left out by {self.race_groups}", f"{CHANGES} insurance"],
-            default="",
-        )
+        why = why.mask((why == "") & (insurance == ""), f"{CHANGES} insurance")
+        return race.iloc[who], insurance.iloc[who], why.iloc[who], note
 
 
 def age_at_study(anchor_age: np.ndarray, anchor_year: np.ndarray, year: np.ndarray) -> np.ndarray:
