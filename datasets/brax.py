@@ -99,6 +99,7 @@ class Brax(Mentions, AgeBands):
         listed["visit"] = visits(listed["patient"], listed["study"], date)
         rows = Sieve(listed.drop(columns=[*FOURTEEN]).join(self.labelled(said)))
         rows = rows.drop(self._left_out(listed))
+        rows = rows.keep(~rows.frame["path"].duplicated(), "image listed before")
         if self.one_image_per_patient:
             frame = rows.frame
             first = first_images(frame["patient"], frame["date"], frame["path"])

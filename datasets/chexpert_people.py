@@ -94,7 +94,7 @@ class ChexpertPeople(RaceOfPatients):
         records = workbook.read(path, columns)
         asked = release.frame["patient"]
         there = asked.isin(records["patient"])
-        if not there.any():
+        if len(asked) and not there.any():
             raise ValueError(
                 f"column 'PATIENT' of {path} must name patients of CheXpert, such as "
                 f"{asked.iloc[0]!r}, but none of its {len(records)} rows does (it begins with "

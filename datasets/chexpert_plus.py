@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from datasets import tabular
+from datasets.bounded import opened
 from datasets.chexpert_files import SIDES, Release, images, parsed
 from datasets.chexpert_labels import FOURTEEN, mentions
 
@@ -97,9 +98,8 @@ def _labels(
 def _lines(path: Path) -> Iterator[dict[str, object]]:
     """The objects of a file with one in each line."""
     number = 0
-    opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rt", encoding="utf-8") as file:
+        with io.TextIOWrapper(opened(path), encoding="utf-8") as file:
             for line in file:
                 number += 1
                 row = json.loads(line)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
+from datasets.bounded import opened
 from datasets.mentions import NO_FINDING
 from datasets.tabular import DAMAGED, missing_column
 from registry import unknown
@@ -45,6 +45,8 @@ USUAL_FINDINGS = (
 KEYS = ("file", "folder", "columns", "findings", "attributes", "values")
 """What a mapping file may hold."""
 SEPARATORS = (",", ";", "\t", "|")
+LONGEST = 2**20
+"""Characters of a first line that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +115,9 @@ def value_key(value: object) -> str:
 def separator_of(path: Path) -> str:
     """What parts the fields of a table: the most frequent of comma, semicolon, tab and bar in its
     first line."""
-    opened: Any = gzip.open if path.suffix == ".gz" else open
     try:
-        with opened(path, "rt", encoding="utf-8-sig", errors="replace") as file:
-            first = file.readline()
+        with io.TextIOWrapper(opened(path), encoding="utf-8-sig", errors="replace") as file:
+            first = file.readline(LONGEST)
     except DAMAGED:
         return SEPARATORS[0]  # whoever reads the table says what is wrong with it
     return max(SEPARATORS, key=first.count)

@@ -97,6 +97,8 @@ class NihCxr14(AgeBands):
         path = tabular.locate(root, *TABLES, of=self.registered_name, how_to_get=HOW_TO_GET)
         rows = tabular.read(path, COLUMNS)
         rows["visit"] = tabular.numbers(path, rows["visit"])
+        # Before any image is left out, so that one image per patient is one per person.
+        rows["patient_id"] = rows["patient_id"].map(unite(rows["patient_id"], listed_pairs(root)))
         sieve = self._sieved(rows, path)
         frame = self._frame(sieve.frame, root)
         folds = official_folds(root, frame["image_id"])
@@ -140,11 +142,10 @@ class NihCxr14(AgeBands):
 
     def _frame(self, rows: pd.DataFrame, root: Path) -> pd.DataFrame:
         files = by_base_name(root, FOLDERS, ENDINGS)
-        person = unite(rows["patient_id"], listed_pairs(root))
         ages = years(rows["age"])
         columns: dict[str, object] = {
             "image_id": rows["image_id"],
-            "patient_id": rows["patient_id"].map(person),
+            "patient_id": rows["patient_id"],
             # Where a file is not there, preparation says which and where it was looked for.
             "path": [files.get(name, f"{FOLDERS[0]}/{name}") for name in rows["image_id"]],
             "origin": "real",

@@ -136,7 +136,7 @@ class PadChest(AgeBands):
         """Why a row is left out, "" where it stays."""
         view = listed["view"].replace("", UNKNOWN)
         why = np.array([says_nothing(labels) for labels in sets], dtype=object)[listed["labels"]]
-        poor = np.array([SUBOPTIMAL in labels for labels in sets])[listed["labels"]]
+        poor = np.array([SUBOPTIMAL in labels for labels in sets], dtype=bool)[listed["labels"]]
         by_hand = listed["by"].str.casefold() == PHYSICIAN
         return np.select(
             [

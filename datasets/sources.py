@@ -105,8 +105,8 @@ class _Finder:
 
     def _locate(self, name: str) -> tuple[str, os.stat_result]:
         folder, _, last = name.rpartition("/")
-        real = f"{self._folder(folder)}/{last}"
         try:
+            real = f"{self._folder(folder)}/{last}"
             info = os.lstat(real)
             if stat.S_ISLNK(info.st_mode):
                 real = os.path.realpath(real)
@@ -115,6 +115,9 @@ class _Finder:
             raise BadImage(MISSING, "no such file") from error
         except OSError as error:
             raise BadImage(UNREADABLE, error.strerror or type(error).__name__) from error
+        except ValueError as error:
+            # A path with a zero byte names no file anywhere.
+            raise BadImage(UNREADABLE, str(error)) from error
         if not real.startswith(self.base.rstrip("/") + "/"):
             raise BadImage(UNREADABLE, f"a link leads outside the data root, to {real}")
         if not stat.S_ISREG(info.st_mode):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import difflib
 import gzip
-import lzma
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,10 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from datasets.bounded import opened
+
 ENDINGS = ("", ".gz")
 """Many users keep the tables of a release compressed, as they come; as many unpack them."""
 DAMAGED = (pd.errors.ParserError, UnicodeDecodeError, csv.Error, EOFError, zlib.error,
-           gzip.BadGzipFile, lzma.LZMAError)  # fmt: skip
+           gzip.BadGzipFile)  # fmt: skip
 
 
 def locate(root: Path, *names: str, of: str, how_to_get: str) -> Path:
@@ -40,12 +41,13 @@ def header(path: Path, *, separator: str = ",") -> list[str]:
     """The column names of a csv file, stripped, as they stand; a nameless column is "".
 
     Raises:
-        ValueError: the file is empty or is no table.
+        ValueError: the file is empty, is no table, or is unreasonably large.
     """
     try:
-        names = pd.read_csv(path, nrows=1, header=None, dtype=str, index_col=False, sep=separator,
-                            encoding="utf-8-sig", encoding_errors="replace",
-                            keep_default_na=False)  # fmt: skip
+        with opened(path) as file:
+            names = pd.read_csv(file, nrows=1, header=None, dtype=str, index_col=False,
+                                sep=separator, encoding="utf-8-sig", encoding_errors="replace",
+                                keep_default_na=False)  # fmt: skip
     except pd.errors.EmptyDataError as error:
         raise ValueError(f"{path} must be a csv file, but it is empty") from error
     except DAMAGED as error:
@@ -79,21 +81,22 @@ def read(
         elif name not in optional:
             raise missing_column(path, spellings, held)
     try:
-        frame = pd.read_csv(
-            path,
-            sep=separator,
-            # Not skipped by counting lines: a header may have blank ones above it.
-            header=0,
-            # No further than needed: some headers have more fields than all of their rows.
-            names=range(max(places.values(), default=0) + 1),
-            usecols=sorted(set(places.values())),
-            dtype=str,
-            # Without this a line with one field too many would shift all columns by one.
-            index_col=False,
-            keep_default_na=False,
-            encoding="utf-8-sig",
-            encoding_errors="replace",
-        )
+        with opened(path) as file:
+            frame = pd.read_csv(
+                file,
+                sep=separator,
+                # Not skipped by counting lines: a header may have blank ones above it.
+                header=0,
+                # No further than needed: some headers have more fields than all of their rows.
+                names=range(max(places.values(), default=0) + 1),
+                usecols=sorted(set(places.values())),
+                dtype=str,
+                # Without this a line with one field too many would shift all columns by one.
+                index_col=False,
+                keep_default_na=False,
+                encoding="utf-8-sig",
+                encoding_errors="replace",
+            )
     except pd.errors.EmptyDataError:
         frame = pd.DataFrame(columns=sorted(set(places.values())), dtype=str)
     except DAMAGED as error:

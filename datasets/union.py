@@ -172,7 +172,8 @@ def joined(name: str, tables: Mapping[str, Split], root: Path) -> Split:
     dropped: dict[str, int] = {}
     for part, table in tables.items():
         dropped |= {f"{part}: {reason}": rows for reason, rows in table.dropped.items()}
-    return Split(name, frame, root, findings, (*attributes, SOURCE), dropped)
+    notes = tuple(f"{part}: {note}" for part, table in tables.items() for note in table.notes)
+    return Split(name, frame, root, findings, (*attributes, SOURCE), dropped, notes)
 
 
 def downsampled(folds: Folds, which: str) -> Folds:

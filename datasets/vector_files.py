@@ -17,6 +17,8 @@ MISSING, UNREADABLE = "embedding file missing", "embedding unreadable"
 NOT_FINITE, CONSTANT = "embedding not finite", "embedding constant"
 WIDTHS = (2, 65_536)
 """Shortest and longest vector."""
+MOST_BYTES = tfrecord.MOST_BYTES
+"""Of a file of one vector."""
 BLOCK = 4096
 """Rows of a stack that are checked at once."""
 SUFFIXES = (".npy", ".npz", ".tfrecord")
@@ -29,6 +31,11 @@ def read_file(file: str) -> np.ndarray:
         BadImage: the file is damaged, or what it holds is no vector of finite, differing numbers.
     """
     try:
+        if (held := Path(file).stat().st_size) > MOST_BYTES:
+            raise BadImage(
+                UNREADABLE,
+                f"a file of one vector must have at most {MOST_BYTES} bytes, but has {held}",
+            )
         data = Path(file).read_bytes()
     except OSError as error:
         raise BadImage(UNREADABLE, error.strerror or type(error).__name__) from error

@@ -97,6 +97,11 @@ class VinDrCxr(SeveralReaders, AgeBands):
         votes = _votes(root)
         parts = [self.merged(part).assign(**{FOLD: fold}) for fold, part in votes.items()]
         labels = pd.concat(parts).rename_axis("image").reset_index()
+        if not len(labels):
+            raise ValueError(
+                f"the tables of labels in {root} must list at least one image, but have no rows; "
+                "restore them"
+            )
         there = tuple(name for name in FINDINGS if name in labels)
         findings = self.findings or there
         for finding in findings:

@@ -61,7 +61,7 @@ def main(options: argparse.Namespace) -> int:
     from datasets.base import IMAGES
     from datasets.images import prepare
     from datasets.shards import usable_cores
-    from inspection.embedding import Job
+    from inspection.embedding import Job, with_folds
     from inspection.encoding import load
     from runs.process import settle
     from runs.progress import Progress
@@ -82,7 +82,8 @@ def main(options: argparse.Namespace) -> int:
     )
     out = Path(options.out).expanduser().resolve()
     tell = Progress("preparing images")
-    table = prepare(dataset.table(root), size, on_bad=options.on_bad_image, progress=tell)
+    listed = with_folds(dataset, dataset.table(root))
+    table = prepare(listed, size, on_bad=options.on_bad_image, progress=tell)
     for reason, rows in table.dropped.items():
         print(f"left out: {rows} rows, {reason}")
     meta = Job(dataset, table, encoder, out, batch).write(Progress("embedding"))

@@ -14,10 +14,10 @@ import pandas as pd
 
 import options
 from datasets.base import FOLD, ChestXrayDataset
+from datasets.division import Division, divide
 from datasets.embedded import META, STACK, TABLE, Meta
-from datasets.folds import SHARES, assign
 from datasets.images import Images, cache_dir, open_images
-from datasets.people import PAIR_COLUMNS, PAIRS_FILE, listed_pairs
+from datasets.people import PAIR_COLUMNS, PAIRS_FILE, pairs_of
 from datasets.sources import hexdigest
 from datasets.split import IMAGE_ROOT, Split
 from inspection.encoding import Encoder
@@ -35,7 +35,7 @@ class Job:
 
     dataset: ChestXrayDataset
     table: Split
-    """Of the data set, without images that cannot be read."""
+    """As `with_folds` gives it, without images that cannot be read."""
     encoder: Encoder
     out: Path
     batch_size: int = 64
@@ -167,12 +167,9 @@ class Job:
         )
 
     def _frame(self, hidden: bool) -> pd.DataFrame:
-        """The table without paths, with a fold for every row; with pseudonyms where `hidden`."""
+        """The table without paths; with pseudonyms where `hidden`."""
         frame = self.table.frame.drop(columns=["path", IMAGE_ROOT], errors="ignore")
-        # Folds are dealt by id, so they must be fixed before ids change: the encoder may have been
-        # trained on the train fold of this very data set.
-        frame = frame.assign(**{FOLD: fold_of(self.table)})
-        pairs = pd.DataFrame(listed_pairs(self.table.root), columns=list(PAIR_COLUMNS))
+        pairs = pd.DataFrame(pairs_of(self.table), columns=list(PAIR_COLUMNS))
         if hidden:
             names = Pseudonyms(cache_dir(), self.dataset.registered_name)
             frame = names.hide(frame, ("patient_id", "image_id"))
@@ -182,19 +179,17 @@ class Job:
         return frame
 
 
-def fold_of(table: Split) -> np.ndarray:
-    """The fold of each row `(n,)`: as the data set assigns it, or as a run without options does."""
-    if FOLD in table.frame:
-        given = table.frame[FOLD].astype(str).to_numpy(dtype=object)
-        if set(given) == set(SHARES):
-            return given
-    folds = assign(table)
-    names = np.full(len(table), "", dtype=object)
-    for fold in folds.all():
-        if fold.name == "audit" and folds.audit_reuses_train:
-            continue
-        names[table.frame["image_id"].isin(fold.frame["image_id"]).to_numpy()] = fold.name
-    return names
+def with_folds(dataset: ChestXrayDataset, table: Split) -> Split:
+    """The table with the fold of every row, as a run without options deals them.
+
+    To be called before unreadable images are left out, as a run does: folds are dealt by all
+    patients, and the encoder may have been trained on the train fold of this very data set.
+
+    Raises:
+        ValueError: the data set's own folds break a rule, or a fold would be empty.
+    """
+    divided = divide(table, Division.named(dataset.default_split))
+    return divided.table.with_frame(divided.table.frame.assign(**{FOLD: divided.names}))
 
 
 def _tupled(described: dict[str, Any]) -> dict[str, Any]:

@@ -72,9 +72,10 @@ class Domain:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What it lacks, and what the source lacks, in sentences."""
-        lacking = [f for f in self.task.findings if f not in self.shared]
-        notes = [f"{self.name} does not record {', '.join(lacking)}"] if lacking else []
+        """What is to be known of it, and what it and the source lack, in sentences."""
+        notes = [f"{self.name}: {note}" for note in self.foreign.table.notes]
+        if lacking := [f for f in self.task.findings if f not in self.shared]:
+            notes.append(f"{self.name} does not record {', '.join(lacking)}")
         attributes = [a for a in self.task.attributes if not self._records(a)]
         if attributes:
             notes.append(f"{self.name} does not record {', '.join(attributes)}: group Unknown")

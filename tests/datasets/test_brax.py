@@ -34,6 +34,11 @@ def test_a_row_becomes_an_image_with_all_that_is_recorded(tmp_path: Path) -> Non
     assert Brax.terms == "restricted"
 
 
+def test_an_image_listed_twice_stays_once(tmp_path: Path) -> None:
+    table = load(tmp_path, [tree.image(1, 1), tree.image(2, 1), tree.image(1, 1)])
+    assert len(table) == 2 and table.dropped == {"image listed before": 1}
+
+
 def test_labels_are_read_by_name_whatever_the_order(tmp_path: Path) -> None:
     rows = [tree.image(1, 1, Edema=1, Lung_Opacity=0)]
     header = [*reversed(tree.HEADER)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,21 @@ def test_registered_contrasts_name_groups_of_the_table(
         groups = table.groups_of(attribute)
         assert set(pair) <= set(groups)
         assert groups.index(pair[0]) > groups.index(pair[1]), "written later minus earlier"
+
+
+def test_tables_without_rows_are_refused_in_a_sentence(
+    made: tuple[ChestXrayDataset, Path],
+) -> None:
+    tables = [p for p in made[1].rglob("*") if p.name.endswith((".csv", ".csv.gz"))]
+    for path in tables:
+        opened: Any = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", encoding="utf-8") as file:
+            header = file.readline()
+        with opened(path, "wt", encoding="utf-8") as file:
+            file.write(header)
+    if tables:
+        with pytest.raises(ValueError, match="must list"):
+            made[0].table(made[1])
 
 
 def test_an_absent_directory_is_named(made: tuple[ChestXrayDataset, Path]) -> None:

@@ -189,6 +189,14 @@ def test_first_image_of_a_patient_is_the_first_in_time(tmp_path: Path) -> None:
     assert table.dropped == {"later image of the patient": 1}
 
 
+def test_one_image_per_patient_is_one_of_each_person(tmp_path: Path) -> None:
+    (tmp_path / "same_person.csv").write_text("patientid_a,patientid_b\n2,7\n")
+    lines = [row(2, visit="4"), row(7, visit="1"), row(8)]
+    table = loaded(tmp_path, *lines, one_image_per_patient=True)
+    assert table.frame["image_id"].tolist() == [tree.name(7, 0), tree.name(8, 0)]
+    assert table.patients.tolist() == ["2", "8"]
+
+
 def test_visit_is_the_follow_up_number(tmp_path: Path) -> None:
     frame = loaded(tmp_path, row(1, 5, visit="2"), row(1, 6, visit="11")).frame
     assert frame["visit"].tolist() == [2, 11]

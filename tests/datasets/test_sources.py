@@ -88,6 +88,12 @@ def test_linked_folder_within_the_root_is_followed(root: Path) -> None:
     assert (open_images(split(root, paths), SIZE).take() == 10).all()
 
 
+@pytest.mark.parametrize("path", ["a\0.png", "a\0/b.png"])
+def test_path_with_a_zero_byte_is_unreadable(root: Path, path: str) -> None:
+    found, faults = sources.find_sources(root, [path, "."], root)
+    assert not found and "null byte" in faults[0].detail
+
+
 def test_path_of_very_many_levels_is_missing(root: Path) -> None:
     _, faults = sources.find_sources(root, ["a/" * 1900 + "a.png"], root)
     assert len(faults) == 1

@@ -78,7 +78,7 @@ class There(ChestXrayDataset):
             Effusion=[1.0, 0.0] * 5, Edema=[0.0, 1.0] * 5,
             race=["A"] * 5 + ["B"] * 5, shade=range(11, 21),
         )  # fmt: skip
-        return replace(rows, dropped={"lateral view": 3})
+        return replace(rows, dropped={"lateral view": 3}, notes=("ages are rounded",))
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,7 @@ def test_equal_ids_of_two_parts_are_different_people(tmp_path: Path) -> None:
     assert {"here/p1", "there/p1"} <= set(joined.patients)
     assert joined.frame["image_id"].is_unique
     assert joined.dropped == {"there: lateral view": 3}
+    assert joined.notes == ("there: ages are rounded",)
 
 
 def test_each_part_keeps_the_folds_that_it_has_alone(tmp_path: Path) -> None:

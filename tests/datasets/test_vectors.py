@@ -147,6 +147,12 @@ def bomb(root: Path) -> str:
     return "x.npz#a"
 
 
+def sparse(root: Path) -> str:
+    with (root / "x.npy").open("wb") as file:
+        file.truncate(2**40)
+    return "x.npy"
+
+
 def single(root: Path, array: np.ndarray) -> str:
     np.save(root / "x.npy", array)
     return "x.npy"
@@ -182,6 +188,7 @@ FAULTS = {
     "pickle": (pickled, "embedding unreadable"),
     "absurd size": (absurd, "claims the shape"),
     "archive that unpacks to far more": (bomb, "claims the shape"),
+    "file of a terabyte": (sparse, "at most 67108864 bytes"),
     "other kind of file": (lambda root: (root / "x.jpg").write_bytes(b"x") and "x.jpg",
                            "must be one of"),
     "link out of the root": (outside, "leads outside"),

@@ -24,7 +24,7 @@ from datasets.phantom import Phantom
 from datasets.split import Split
 from datasets.vectors import open_vectors
 from inspection import embedding
-from inspection.embedding import Job
+from inspection.embedding import Job, with_folds
 from inspection.encoding import Encoder, load
 from methods.loader import scale
 
@@ -41,6 +41,11 @@ class Hospital(ChestXrayDataset):
 
     def table(self, root: Path) -> Split:
         return toy_split(root, "toy", range(0, 30))
+
+
+def hospital(root: Path) -> Split:
+    """Its table, ready to be embedded."""
+    return with_folds(Hospital(), Hospital().table(root))
 
 
 @pytest.fixture
@@ -117,7 +122,7 @@ def test_work_goes_on_where_it_was_stopped(
 ) -> None:
     monkeypatch.setattr(embedding, "SAVED_EVERY", 0.0)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    table = Hospital().table(tmp_path)
+    table = hospital(tmp_path)
     Job(Hospital(), table, encoder(weights), whole, batch_size=16).write()
 
     def stop(done: int, total: int) -> None:
@@ -144,7 +149,7 @@ def test_a_stopped_job_of_another_encoder_begins_anew(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedding, "SAVED_EVERY", 0.0)
-    out, table = tmp_path / "out", Hospital().table(tmp_path)
+    out, table = tmp_path / "out", hospital(tmp_path)
 
     def stop(done: int, total: int) -> None:
         if done == 32:
@@ -161,7 +166,7 @@ def test_a_stopped_job_of_another_encoder_begins_anew(
 def test_ids_of_restricted_sets_become_pseudonyms_and_folds_stay(
     weights: Path, tmp_path: Path
 ) -> None:
-    out, table = tmp_path / "out", Hospital().table(tmp_path)
+    out, table = tmp_path / "out", hospital(tmp_path)
     (tmp_path / "same_person.csv").write_text("patientid_a,patientid_b\np0,p1\n")
     meta = Job(Hospital(), table, encoder(weights), out).write()
     assert meta is not None and meta.ids == "pseudonyms" and meta.terms == "restricted"
@@ -175,7 +180,7 @@ def test_ids_of_restricted_sets_become_pseudonyms_and_folds_stay(
     listed = pd.read_csv(out / "same_person.csv", dtype=str)
     assert listed.iloc[0].isin(pairs.index).all()
     # The folds are those of a run on the images themselves, although ids are others now.
-    source = {f.name: f.frame["image_id"] for f in assign(table).all()}
+    source = {f.name: f.frame["image_id"] for f in assign(Hospital().table(tmp_path)).all()}
     ours = {f.name: f.frame.index for f in assign(Embeddings().table(out)).all()}
     assert {k: len(v) for k, v in source.items()} == {k: len(v) for k, v in ours.items()}
     fold = frame["fold"].to_numpy()
@@ -235,7 +240,7 @@ class Fixed(nn.Module):
 def test_useless_vectors_stop_the_work_at_once(tmp_path: Path, number: float) -> None:
     broken = Encoder(Fixed(number), "x", "0", "small_cnn", 32, 1, (-2.0, 2.0), "cpu")
     with pytest.raises(ValueError, match="row 1 of the table"):
-        Job(Hospital(), Hospital().table(tmp_path), broken, tmp_path / "out").write()
+        Job(Hospital(), hospital(tmp_path), broken, tmp_path / "out").write()
 
 
 @pytest.mark.parametrize(

@@ -257,9 +257,11 @@ def test_a_finding_that_is_lacking_is_undefined_and_says_so(place: Path, changed
             t,
             frame=t.frame.drop(columns=["Edema", "true:Edema"]),
             findings=tuple(f for f in t.findings if f != "Edema"),
+            notes=("sides are not known",),
         )
     )
     prepared = prepare_run(plan_in(place))
+    assert "phantom-ood: sides are not known" in prepared.notes
     assert "phantom-ood does not record Edema" in prepared.notes
     record = execute(prepared, quiet_logger())
     (target,) = record.targets
