@@ -17,13 +17,14 @@ SEEDS = (311, 312, 313, 314, 315)
 """Training seed and cohort together: other people, another initialisation; none used for tuning."""
 Z = norm.ppf(0.975)
 ARMS = {
-    "erm": [],
+    "erm": ["epochs=16"],
     "reversal": [],
     "published": ["adversary=published", "alpha=0.01", "column=0", "row=0"],
 }
-"""The published arm is alone with its sign, as in the second phase of the released code, where no
-orthogonality loss is left. At the weight of the reversal it learns no finding: its loss outgrows
-the others, and features of nothing tell less of race than those of ERM."""
+"""ERM is trained as long as FairREAD. The published arm is alone with its sign, as in the second
+phase of the released code, where no orthogonality loss is left. At the weight of the reversal it
+learns no finding: its loss outgrows the others, and features of nothing tell less of race than
+those of ERM."""
 READ = ("race", "sex", "age_band")
 """Attributes that act on pixels; insurance is read through them alone."""
 HIDDEN = ("sex", "age_band")
@@ -101,7 +102,6 @@ def test_with_the_published_sign_they_are_not(scores: Scores, attributes: tuple[
     assert high >= 0, f"{attributes}: {mean:.3f} [{low:.3f}, {high:.3f}]"
 
 
-@pytest.mark.parametrize("arm", ["reversal", "published"])
 @pytest.mark.parametrize("arm", ["reversal", "published"])
 def test_the_findings_are_still_learnt(scores: Scores, arm: str) -> None:
     mean, low, high = against_erm(scores, arm, "auc")
