@@ -196,7 +196,10 @@ def official_folds(root: Path, images: pd.Series) -> pd.Series | None:
             "both come with the images, or remove the one for a split by patient"
         )
     # By words: the lists end without a line break, and some copies have those of Windows.
-    held = {fold: path.read_text(encoding="utf-8-sig").split() for fold, path in paths.items()}
+    held = {
+        fold: path.read_text(encoding="utf-8-sig", errors="replace").split()
+        for fold, path in paths.items()
+    }
     shared = sorted(set(held["train"]) & set(held["test"]))
     if shared:
         raise ValueError(

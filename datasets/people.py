@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import difflib
 import logging
 from collections import Counter
 from collections.abc import Iterable
@@ -13,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from datasets import tabular
 from datasets.faults import image_names
 from datasets.folds import SOURCE
 from datasets.images import find_faults, open_images
@@ -75,29 +74,18 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
     """Pairs of ids of one person from the columns `patientid_a` and `patientid_b` of a csv file.
 
     Raises:
-        ValueError: a column is missing, or a row lacks an id.
+        ValueError: the file is damaged, a column is missing, or a row lacks an id.
     """
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        header = reader.fieldnames or []
-        for column in PAIR_COLUMNS:
-            if column not in header:
-                others = [name for name in header if name not in PAIR_COLUMNS]
-                near = difflib.get_close_matches(column, others, n=1, cutoff=0.0)
-                raise ValueError(
-                    f"{path} must have the columns {', '.join(PAIR_COLUMNS)}, but {column!r} is "
-                    f"missing (nearest: {near[0] if near else None}); rename it"
-                )
-        pairs = []
-        for row in reader:
-            a, b = ((row[column] or "").strip() for column in PAIR_COLUMNS)
-            if not (a and b):
-                raise ValueError(
-                    f"every row of {path} must hold two ids, but line {reader.line_num} holds "
-                    f"{a!r} and {b!r}; fill or delete it"
-                )
-            pairs.append((a, b))
-        return pairs
+    listed = tabular.read(path, {name: (name,) for name in PAIR_COLUMNS})
+    lacking = (listed == "").any(axis=1).to_numpy()
+    if lacking.any():
+        row = int(np.flatnonzero(lacking)[0])
+        a, b = listed.iloc[row]
+        raise ValueError(
+            f"every row of {path} must hold two ids, but row {row + 1} (line {row + 2}) holds "
+            f"{a!r} and {b!r}; fill or delete it"
+        )
+    return [(str(a), str(b)) for a, b in listed.itertuples(index=False)]
 
 
 def as_persons(table: Split, pairs: Iterable[tuple[str, str]] = ()) -> Split:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import lzma
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,9 @@ MISSING, UNREADABLE = "embedding file missing", "embedding unreadable"
 NOT_FINITE, CONSTANT = "embedding not finite", "embedding constant"
 WIDTHS = (2, 65_536)
 """Shortest and longest vector."""
+DAMAGED = (OSError, KeyError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error,
+           lzma.LZMAError)  # fmt: skip
+"""What is raised where an archive is damaged, encrypted or packed in an unknown way."""
 MOST_BYTES = tfrecord.MOST_BYTES
 """Of a file of one vector."""
 BLOCK = 4096
@@ -83,7 +88,7 @@ class Archive:
             with self._zip.open(f"{name}.npy") as opened:
                 # The archive may claim any size, so no more is unpacked than a vector has.
                 data = opened.read(8 * WIDTHS[1] + 4096)
-        except (OSError, KeyError, zipfile.BadZipFile, EOFError, ValueError) as error:
+        except DAMAGED as error:
             raise BadImage(UNREADABLE, f"{type(error).__name__}: {error}") from error
         return _vector(_array(data))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,8 +21,8 @@ LARGEST = 256 * 2**20
 """Bytes that the parts of a workbook may have unpacked; a table of 10^5 people has some 10^7."""
 MOST_PARTS = 1_000
 DAMAGED = (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError, ParseError, OSError,
-           IndexError, AttributeError, NotImplementedError)  # fmt: skip
-"""What openpyxl raises when a part of the archive is cut, missing or something else."""
+           IndexError, AttributeError, RuntimeError, lzma.LZMAError)  # fmt: skip
+"""What openpyxl raises when a part of the archive is cut, missing, encrypted or something else."""
 
 
 def read(

@@ -96,5 +96,20 @@ def test_no_list_means_no_pairs(tmp_path: Path) -> None:
 
 def test_list_with_other_columns_names_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "same_person.csv").write_text("patient_a,patientid_b\n1,2\n")
-    with pytest.raises(ValueError, match=r"'patientid_a' is missing \(nearest: patient_a\)"):
+    with pytest.raises(ValueError, match=r"column 'patientid_a', .* nearest: .*'patient_a'"):
+        listed_pairs(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        (b"patientid_a,patientid_b\n1,2\n3,\n", r"row 2 \(line 3\) holds '3' and ''"),
+        (b'patientid_a,patientid_b\n1,"' + b"2" * 200_000, "could not be read"),
+        (b"\xff\xfe\x00" * 50, "must have the column"),
+    ],
+    ids=["half a pair", "a quote that is never closed", "no text"],
+)
+def test_a_damaged_list_is_refused_in_a_sentence(tmp_path: Path, held: bytes, told: str) -> None:
+    (tmp_path / "same_person.csv").write_bytes(held)
+    with pytest.raises(ValueError, match=told):
         listed_pairs(tmp_path)

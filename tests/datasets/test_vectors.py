@@ -147,6 +147,27 @@ def bomb(root: Path) -> str:
     return "x.npz#a"
 
 
+def packed(root: Path) -> Path:
+    np.savez_compressed(root / "x.npz", a=np.arange(4000, dtype=np.float32))
+    return root / "x.npz"
+
+
+def damaged_archive(root: Path) -> str:
+    data = bytearray(packed(root).read_bytes())
+    data[60:400] = bytes(340)
+    (root / "x.npz").write_bytes(data)
+    return "x.npz#a"
+
+
+def encrypted(root: Path) -> str:
+    data = bytearray(packed(root).read_bytes())
+    # The flag of the entry, here and in the list at the end.
+    data[6] |= 1
+    data[data.rindex(b"PK\x01\x02") + 8] |= 1
+    (root / "x.npz").write_bytes(data)
+    return "x.npz#a"
+
+
 def sparse(root: Path) -> str:
     with (root / "x.npy").open("wb") as file:
         file.truncate(2**40)
@@ -188,6 +209,8 @@ FAULTS = {
     "pickle": (pickled, "embedding unreadable"),
     "absurd size": (absurd, "claims the shape"),
     "archive that unpacks to far more": (bomb, "claims the shape"),
+    "damaged archive": (damaged_archive, "embedding unreadable"),
+    "encrypted archive": (encrypted, "password required"),
     "file of a terabyte": (sparse, "at most 67108864 bytes"),
     "other kind of file": (lambda root: (root / "x.jpg").write_bytes(b"x") and "x.jpg",
                            "must be one of"),
