@@ -115,6 +115,15 @@ def test_frontal_rows_of_a_lateral_projection_have_a_reason_of_their_own(tmp_pat
     assert kept.dropped == {"recorded as frontal, but LL or RL": 1, "view not recorded": 1}
 
 
+def test_a_projection_of_another_kind_is_told(tmp_path: Path) -> None:
+    table = loaded(tmp_path, [tree.image(1), tree.image(2, projection="LAO")])
+    assert column(table, "view") == ["AP", "Unknown"]
+    assert (
+        "the projection of 1 frontal images is recorded as LAO: their view counts as Unknown"
+        in (table.notes)
+    )
+
+
 def test_pa_alone_can_be_chosen(tmp_path: Path) -> None:
     rows = [tree.image(1), tree.image(2, projection="PA")]
     table = loaded(tmp_path, rows, views=("PA",))
