@@ -36,10 +36,10 @@ def read_file(file: str) -> np.ndarray:
         BadImage: the file is damaged, or what it holds is no vector of finite, differing numbers.
     """
     try:
-        if (held := Path(file).stat().st_size) > MOST_BYTES:
+        if (size := Path(file).stat().st_size) > MOST_BYTES:
             raise BadImage(
                 UNREADABLE,
-                f"a file of one vector must have at most {MOST_BYTES} bytes, but has {held}",
+                f"a file of one vector must have at most {MOST_BYTES} bytes, but has {size}",
             )
         data = Path(file).read_bytes()
     except OSError as error:
