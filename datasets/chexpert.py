@@ -148,6 +148,9 @@ class Chexpert(Mentions, ChexpertPeople, AgeBands):
         labels = self.labelled(release.labels.loc[rows.frame.index])
         labels[release.unread[rows.frame.index]] = np.nan
         notes = [f"release: {release.name}", *release.notes, *people.notes]
+        other = ~rows.frame["projection"].isin(("", *VIEWS)) & (rows.frame["side"] == "Frontal")
+        if odd := int(other.sum()):
+            notes.append(f"{odd} frontal images have an unknown word as projection: {UNKNOWN}")
         if self.curation:
             rows, told = self._curated(rows, labels, people, release)
             notes.append(told)

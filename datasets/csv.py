@@ -22,7 +22,7 @@ from datasets.csv_columns import (
     value_key,
 )  # fmt: skip
 from datasets.csv_source import Source
-from datasets.csv_values import FOLDS, groups, meant, mentioned
+from datasets.csv_values import FOLDS, NOT_RECORDED, groups, meant, mentioned
 from datasets.mentions import Mentions
 from datasets.people import listed_pairs, unite
 from datasets.sieve import Sieve
@@ -185,7 +185,9 @@ class CsvTable(Mentions, AgeBands):
         rows = source.read()
         sieve = Sieve(rows).keep(rows["path"] != "", "no image path")
         if "patient" in rows:
-            sieve = sieve.keep(sieve.frame["patient"] != "", "no patient id")
+            # A text such as "nan" would make one person of all whom nobody named.
+            named = ~sieve.frame["patient"].map(value_key).isin(NOT_RECORDED)
+            sieve = sieve.keep(named, "no patient id")
         rows = sieve.frame.assign(path=source.below(sieve.frame["path"], folder, self.ending))
         if "patient" in rows:
             first = rows.groupby("path", sort=False)["patient"].transform("first")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,6 +89,24 @@ def options_of(found: Named) -> dict[str, Any]:
         for part in _other_parts(found)
         for name, value in options.plain(part, f"{part.registered_name}.").items()
     }
+
+
+def shown(value: object) -> object:
+    """A value of a field as others may see it: of a place on this machine its last name alone.
+
+    Behind it stand digits that tell places of one name apart. The command, which is kept in the
+    run's own folder, has the whole.
+    """
+    if not isinstance(value, str) or not value.startswith(("/", "~")):
+        return value
+    return f"{Path(value).name}@{hashlib.sha256(value.encode()).hexdigest()[:6]}"
+
+
+def variant_of(dataset: ChestXrayDataset) -> list[str]:
+    """The fields that tell its results from others under its name, as texts like "blank=zero"."""
+    texts = options.non_defaults(dataset, leave_out=dataset.resampling_fields)
+    parted = [text.partition("=") for text in texts]
+    return [f"{name}={shown(value)}" for name, _, value in parted]
 
 
 def words_of(found: Named) -> list[str]:

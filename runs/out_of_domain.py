@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pandas as pd
 
-import options
 from methods.predictor import Predictor
 from metrics.bootstrap import PatientBootstrap
 from metrics.cells import MINIMUM_PATIENTS
@@ -16,6 +15,7 @@ from metrics.evaluate import evaluate
 from metrics.predictions import Predictions
 from metrics.score import MACRO, Score, to_frame
 from metrics.validation import ValidationPredictions
+from runs.data_sets import variant_of
 from runs.foreign import Domain
 from tracking.rundir import SOURCE_THRESHOLDS, TARGET_THRESHOLDS, Target
 
@@ -119,7 +119,7 @@ def target_of(domain: Domain, macro: Sequence[str]) -> Target:
     dataset, foreign = domain.foreign.placed.dataset, domain.foreign
     return Target(
         name=domain.name,
-        variant=" ".join(options.non_defaults(dataset, leave_out=dataset.resampling_fields)),
+        variant=" ".join(variant_of(dataset)),
         terms=dataset.terms,
         data_digest=foreign.data_digest,
         split_digest=foreign.split_digest,

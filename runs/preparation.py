@@ -20,7 +20,6 @@ from datasets.union import Union, downsampled
 from datasets.vectors import width_of
 from methods.base import Task
 from methods.fit import Incompatible
-from options import plain
 from registry import unknown
 from runs.data_sets import Placed
 from runs.foreign import (
@@ -38,8 +37,8 @@ from runs.foreign import (
 )
 from runs.plan import Plan
 from runs.sources import sources
-from tracking.pseudonyms import Pseudonyms
-from tracking.rundir import SPLIT, RunDirectory
+from runs.unseen import check_others_unseen, check_unseen
+from tracking.rundir import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -248,8 +247,10 @@ def prepare_run(
     table = loaded.table if loaded else load_table(plan)
     task = checked_task(plan, table)
     if plan.from_run:
-        _check_unseen(plan, plan.from_run, split(plan, table).folds)
+        check_unseen(plan, plan.from_run, split(plan, table).folds)
     data = loaded or load_data(plan, table, progress)
+    if plan.from_run:
+        check_others_unseen(plan.from_run, data.tests)
     if data.val:
         domain_of(data.val, task, plan.method, data.folds[0].train)
         task = replace(task, groups=extended_groups(task, [data.folds[0].val]))
@@ -329,25 +330,3 @@ def _same_person(plan: Plan, table: Split) -> list[tuple[str, str]]:
             f"{sorted(known)[0]!r}); write the ids as the table does"
         )
     return [*pairs_of(table), *pairs]
-
-
-def _check_unseen(plan: Plan, trained: RunDirectory, folds: tuple[Folds, ...]) -> None:
-    """Refuse to test stored weights on patients that they were trained or chosen on."""
-    earlier = trained.record()
-    # Another simulated cohort has other people under the same ids.
-    redrawn = plan.dataset.kind == "simulated" and earlier.data_fields != plain(plan.dataset)
-    if earlier.dataset != plan.dataset.registered_name or redrawn:
-        return
-    store = trained.path.parents[2]
-    names = Pseudonyms(store, earlier.dataset)
-    listed = pd.read_csv(trained.path / SPLIT, dtype=str)
-    for part, parted in enumerate(folds):
-        used = listed[(listed["part"] == str(part)) & listed["fold"].isin(("train", "val"))]
-        tested = names.of(parted.test.frame["patient_id"])
-        shared = set(tested) & set(used["patient_id"])
-        if shared:
-            raise ValueError(
-                "--from-run must be tested on patients that the run did not train on, but "
-                f"{len(shared)} of {tested.nunique()} test patients of part {part + 1} are among "
-                f"them (pseudonym {sorted(shared)[0]}); use the same split"
-            )

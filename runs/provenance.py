@@ -15,7 +15,7 @@ from datasets.base import ChestXrayDataset
 from datasets.split import Folds
 from methods.base import Task
 from methods.selection.base import oracle_note
-from runs.data_sets import options_of
+from runs.data_sets import options_of, shown, variant_of
 from runs.plan import Plan
 from runs.preparation import Prepared
 from tracking.rundir import RunRecord
@@ -30,7 +30,7 @@ def first_record(prepared: Prepared) -> RunRecord:
     if plan.from_run:
         # Kept apart from trained runs: it cost no training, and may have seen other data.
         variant.append(f"from_run={plan.from_run.path.name}")
-    data_variant = options.non_defaults(dataset, leave_out=dataset.resampling_fields)
+    data_variant = variant_of(dataset)
     if not plan.own_split:
         data_variant.append(f"split={plan.split.short}")
     if plan.limit_patients:
@@ -114,12 +114,12 @@ def params(plan: Plan) -> dict[str, object]:
         "method": plan.method.registered_name,
         "dataset": plan.dataset.registered_name,
         "seed": plan.seed,
-        "split": str(plan.split),
+        "split": plan.split.short,
         "folds": plan.folds,
         "limit_patients": plan.limit_patients,
     }
     fields |= {f"method.{k}": v for k, v in options.plain(plan.method).items()}
-    fields |= {f"data.{k}": v for k, v in options_of(plan.named).items()}
+    fields |= {f"data.{k}": shown(v) for k, v in options_of(plan.named).items()}
     named = {"val_dataset": plan.val.name if plan.val else ""}
     named["test_datasets"] = ", ".join(test.name for test in plan.tests)
     return fields | {name: value for name, value in named.items() if value}

@@ -115,18 +115,10 @@ def test_frontal_rows_of_a_lateral_projection_have_a_reason_of_their_own(tmp_pat
     assert kept.dropped == {"recorded as frontal, but LL or RL": 1, "view not recorded": 1}
 
 
-def test_pa_alone_can_be_chosen(tmp_path: Path) -> None:
-    rows = [tree.image(1), tree.image(2, projection="PA")]
-    table = loaded(tmp_path, rows, views=("PA",))
-    assert column(table, "view") == ["PA"] and table.dropped == {"view not chosen": 1}
-
-
-def test_age_0_is_missing_and_90_is_90_and_more(tmp_path: Path) -> None:
-    table = loaded(tmp_path, [tree.image(i, Age=age) for i, age in enumerate((0, 1, 19, 20, 90))])
-    ages = table.frame["age"].to_numpy()
-    assert np.isnan(ages[0]) and ages[1:].tolist() == [1, 19, 20, 90]
-    assert column(table, "age_band") == ["Unknown", "0-19", "0-19", "20-39", "80+"]
-    assert "age 90 stands for 90 and more (1 images)" in table.notes
+def test_a_projection_of_another_kind_is_told(tmp_path: Path) -> None:
+    table = loaded(tmp_path, [tree.image(1), tree.image(2, projection="LAO")])
+    assert column(table, "view") == ["AP", "Unknown"]
+    assert "1 frontal images have an unknown word as projection: Unknown" in table.notes
 
 
 def test_a_band_without_anybody_stays_a_group(tmp_path: Path) -> None:

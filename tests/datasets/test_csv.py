@@ -289,10 +289,10 @@ def test_table_without_groups_has_none(tmp_path: Path) -> None:
 
 
 def test_every_row_is_kept_or_counted(tmp_path: Path) -> None:
-    lines = ["a.png,1,1", ",2,1", "b.png,,1", "a.png,1,1", "c.png,3,0"]
+    lines = ["a.png,1,1", ",2,1", "b.png,,1", "a.png,1,1", "c.png,3,0", "d.png,nan,1", "e.png,NA,1"]
     table = read(tmp_path, "path,patient,Edema", *lines)
     assert table.frame["path"].tolist() == ["a.png", "c.png"]
-    assert table.dropped == {"no image path": 1, "no patient id": 1, "image listed before": 1}
+    assert table.dropped == {"no image path": 1, "no patient id": 3, "image listed before": 1}
 
 
 def test_file_on_two_patients_makes_them_one_person(tmp_path: Path) -> None:

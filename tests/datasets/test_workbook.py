@@ -100,6 +100,23 @@ def test_a_workbook_that_grows_beyond_measure_is_refused_before_it_does(
         workbook.read(path, COLUMNS)
 
 
+def test_entities_that_multiply_are_refused(tmp_path: Path) -> None:
+    path = made(tmp_path / "a.xlsx", [["PATIENT", "RACE"], ["p1", "W"]])
+    tens = [f'<!ENTITY e{i} "{10 * f"&e{i - 1};"}">' for i in range(1, 10)]
+    header = f'<!DOCTYPE x [<!ENTITY e0 "ha">{"".join(tens)}]>'
+    bomb = '<row r="9"><c r="A9" t="inlineStr"><is><t>&e9;</t></is></c></row></sheetData>'
+    other = tmp_path / "b.xlsx"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(other, "w") as new:
+        for part in old.infolist():
+            text = old.read(part).decode()
+            if part.filename.endswith("sheet1.xml"):
+                text = text.replace("<worksheet", f"{header}<worksheet", 1)
+                text = text.replace("</sheetData>", bomb)
+            new.writestr(part.filename, text)
+    with pytest.raises(ValueError, match="must be an Excel workbook"):
+        workbook.read(other, COLUMNS)
+
+
 def test_a_sheet_that_claims_all_cells_there_can_be_is_read_as_it_is(tmp_path: Path) -> None:
     path = made(tmp_path / "a.xlsx", [["PATIENT", "RACE"], ["p1", "W"]])
     other = tmp_path / "b.xlsx"

@@ -11,7 +11,9 @@ import yaml
 import runner
 from datasets.phantom import Phantom
 from registry import UnknownName
+from runs.data_sets import variant_of
 from runs.plan import Plan, resolve
+from runs.provenance import params
 from runs.request import Request
 
 
@@ -145,3 +147,16 @@ def test_fields_of_a_data_set_that_is_no_longer_named_go() -> None:
     other = stored.changed(test_datasets=("phantom-null",))
     assert other.data == {"site": 1} and other.data_roots == {"x": "/x"}
     assert stored.changed(seed=2).data == stored.data
+
+
+def test_what_others_see_names_no_folder_of_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("file,who,Edema\na.png,1,0\n")
+    mapping = tmp_path / "own.yml"
+    mapping.write_text("columns: {path: file, patient: who}\n")
+    made = plan(dataset="csv", data_root=str(tmp_path), data={"mapping": str(mapping)})
+    told = [*map(str, params(made).values()), *variant_of(made.dataset)]
+    assert not [text for text in told if str(tmp_path) in text]
+    assert [text for text in told if text.startswith("mapping=own.yml@")]
+    assert str(mapping) in made.command()
+    other = plan(dataset="csv", data_root=str(tmp_path), data={"mapping": str(tmp_path / "b.yml")})
+    assert variant_of(other.dataset) != variant_of(made.dataset)

@@ -132,7 +132,7 @@ def test_the_record_tells_split_and_limit_and_the_leaderboard_keeps_them_apart(
     assert record.data_variant.endswith(f"split={short} limit_patients=60")
     assert record.dropped["beyond --limit-patients"] > 0
     assert "a trial on 60 of 120 patients (--limit-patients)" in record.notes
-    assert params(plan)["split"] == str(plan.split) and params(plan)["limit_patients"] == 60
+    assert params(plan)["split"] == short and params(plan)["limit_patients"] == 60
 
 
 def test_images_beyond_a_limit_are_not_decoded(place: Path) -> None:
