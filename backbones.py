@@ -7,6 +7,7 @@ operation on an activation, so that per-sample gradients exist. Those of torchvi
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
@@ -243,15 +244,9 @@ OF_EMBEDDINGS: dict[str, Callable[[int, int], Backbone]] = {"mlp": mlp, "linear"
 def _load_encoder(net: Backbone, path: Path) -> None:
     if not path.is_file():
         raise FileNotFoundError(f"weights must be a local file, but {str(path)!r} does not exist")
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        state = load_file(path)
-    else:
-        state = torch.load(path, map_location="cpu", weights_only=True)
     state = {
         key.removeprefix("backbone.").removeprefix("encoder."): value
-        for key, value in state.items()
+        for key, value in _tensors(path).items()
     }
     wanted = net.encoder.state_dict()
     for key, value in wanted.items():
@@ -263,7 +258,29 @@ def _load_encoder(net: Backbone, path: Path) -> None:
     if wrong:
         raise ValueError(
             f"weights must fit the backbone, but {str(path)!r} lacks or misshapes "
-            f"{len(wrong)} of {len(wanted)} tensors (first {wrong[0]!r}); name its architecture "
-            "with --set backbone=…"
+            f"{len(wrong)} of {len(wanted)} tensors (first {wrong[0]!r}); name the backbone that "
+            "they are of"
         )
     net.encoder.load_state_dict({key: state[key] for key in wanted})
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file of weights by name."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise ValueError(
+            f"weights must be a .safetensors file or a PyTorch state dict, but {str(path)!r} is "
+            "neither; a whole model that was pickled must be saved again as its state_dict()"
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(
+            f"weights must be a state dict, tensors by name, but {str(path)!r} holds something "
+            "else; save model.state_dict()"
+        )
+    return state

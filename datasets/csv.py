@@ -206,9 +206,10 @@ class CsvTable(Mentions, AgeBands):
             first_rows = by_time.index[~by_time["patient"].duplicated()]
             sieve = sieve.keep(rows.index.isin(first_rows), "later image of the patient")
         if not len(sieve.frame):
+            told = ", ".join(f"{reason}: {n:,}" for reason, n in sieve.dropped.items())
             raise ValueError(
-                f"{source.path} must list at least one image with a path and a patient, but its "
-                f"rows were left out: {dict(sieve.dropped)}"
+                f"{source.path} must list at least one image with a path and a patient, but "
+                + (f"all its rows were left out ({told})" if told else "it has no rows")
             )
         return sieve
 

@@ -72,7 +72,8 @@ class Mapped:
         import yaml
 
         if not path.is_file():
-            raise FileNotFoundError(f"mapping must name a YAML file, but {path} is not there")
+            told = "is a folder" if path.is_dir() else "is not there"
+            raise FileNotFoundError(f"mapping must name a YAML file, but {path} {told}")
         try:
             held = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -33,8 +33,10 @@ class Source:
         """The table called `name` below `root`, or the only one there."""
         path = root / name if name else _only_table(root)
         if not path.is_file():
-            raise FileNotFoundError(f"--data file must name a table below {root}, but {path} is "
-                                    "not there")  # fmt: skip
+            told = "is a folder" if path.is_dir() else "is not there"
+            raise FileNotFoundError(
+                f"--data file must name a table below {root}, but {path} {told}"
+            )
         separator = separator_of(path)
         return cls(root, path, separator, tabular.header(path, separator=separator))
 
@@ -98,12 +100,14 @@ def _only_table(root: Path) -> Path:
     tables = sorted(
         path
         for path in (root.iterdir() if root.is_dir() else [])
-        if path.name.casefold().endswith(ENDINGS) and path.name != PAIRS_FILE
+        if path.is_file() and path.name.casefold().endswith(ENDINGS) and path.name != PAIRS_FILE
     )
     if not tables:
+        books = sorted(path.name for path in root.glob("*.xls*"))
+        advice = f"save {books[0]} as csv" if books else "name one with --data file=NAME"
         raise FileNotFoundError(
             f"a data root of csv must hold a table (.csv, .csv.gz or .tsv), but {root} holds none; "
-            "name one with --data file=NAME"
+            f"{advice}"
         )
     if len(tables) > 1:
         listed = ", ".join(path.name for path in tables[:10])

@@ -51,7 +51,9 @@ class Meta:
     def write(self, folder: Path) -> None:
         """Write `meta.json` in full or not at all."""
         draft = folder / f"{META}.part"
-        draft.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")
+        held = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        # Mappings of data sets are often views, which cannot be copied or written as they are.
+        draft.write_text(json.dumps(held, indent=1, default=dict) + "\n", encoding="utf-8")
         draft.replace(folder / META)
 
     @classmethod

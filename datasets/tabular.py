@@ -20,6 +20,17 @@ DAMAGED = (pd.errors.ParserError, UnicodeDecodeError, csv.Error, EOFError, zlib.
            gzip.BadGzipFile)  # fmt: skip
 
 
+FOREIGN = {
+    b"PK\x03\x04": ("a spreadsheet or an archive", "save it as csv"),
+    b"\xd0\xcf\x11\xe0": ("a spreadsheet", "save it as csv"),
+    b"\xff\xfe": ("text in UTF-16", "save it as csv in UTF-8"),
+    b"\xfe\xff": ("text in UTF-16", "save it as csv in UTF-8"),
+}
+"""How files begin that are often taken for csv, what they are, and what to do."""
+NEARBY = 200
+"""Folders below a root that are looked into for a table that is not there."""
+
+
 def locate(root: Path, *names: str, of: str, how_to_get: str) -> Path:
     """The first of the files `names` that lies below `root`, plain or with `.gz` behind it.
 
@@ -31,10 +42,23 @@ def locate(root: Path, *names: str, of: str, how_to_get: str) -> Path:
             if (path := root / f"{name}{ending}").is_file():
                 return path
     listed = " or ".join(names)
+    near = _nearby(root, names)
+    advice = f"{near} does: name it as --data-root" if near else how_to_get
     raise FileNotFoundError(
-        f"a folder of {of} must hold {listed} (or the same with .gz), but {root} does not; "
-        f"{how_to_get}"
+        f"a folder of {of} must hold {listed} (or the same with .gz), but {root} does not; {advice}"
     )
+
+
+def _nearby(root: Path, names: Sequence[str]) -> Path | None:
+    """The folder above `root`, or directly below it, that holds one of the files."""
+    try:
+        below = sorted(folder for folder in root.iterdir() if folder.is_dir())[:NEARBY]
+        for folder in (root.parent, *below):
+            if any((folder / f"{n}{ending}").is_file() for n in names for ending in ENDINGS):
+                return folder
+    except OSError:  # a folder that may not be looked into
+        return None
+    return None
 
 
 def header(path: Path, *, separator: str = ",") -> list[str]:
@@ -43,6 +67,11 @@ def header(path: Path, *, separator: str = ",") -> list[str]:
     Raises:
         ValueError: the file is empty, is no table, or is unreasonably large.
     """
+    with path.open("rb") as file:
+        first = file.read(4)
+    for begins, (kind, advice) in FOREIGN.items():
+        if first.startswith(begins) and path.suffix != ".zip":
+            raise ValueError(f"{path} must be a csv file, but it is {kind}; {advice}")
     try:
         with opened(path) as file:
             names = pd.read_csv(file, nrows=1, header=None, dtype=str, index_col=False,

@@ -10,10 +10,21 @@ from pathlib import Path
 from inspection.asking import add_dataset, add_split, asked, whole_number
 
 DONE, FAULTY = 0, 1
+ELSEWHERE = "--data-root DIR"
+"""Stands in a page for where the data lie."""
+EXAMPLES = """\
+examples:
+  python -m datasets check --dataset nih-cxr14 --data-root DIR --image-size 64
+  python -m datasets check --dataset csv --data-root DIR --data patient=CASE --all-images
+
+exit codes: 0 no error (warnings and notes are told), 1 errors were found, 2 wrong usage.
+docs/checking-data.md says what is looked for.
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
+    parser.epilog = EXAMPLES
     add_dataset(parser)
     add_split(parser)
     parser.add_argument(
@@ -60,7 +71,9 @@ def main(options: argparse.Namespace) -> int:
     following = _following(options, clean=checked.clean, images=dataset.holds == IMAGES)
     write(out, {page.PAGE: page.html(shown, _words(options, "check"), following).encode()})
     print(page.text(checked))
-    print(f"\n{out / page.PAGE}\nnext: {following}")
+    # The folder is the user's own matter, and a page may be passed on; the terminal is theirs.
+    roots = shlex.join(word for root in options.data_root for word in ("--data-root", root))
+    print(f"\n{out / page.PAGE}\nnext: {following.replace(ELSEWHERE, roots)}")
     return DONE if checked.clean else FAULTY
 
 
@@ -83,5 +96,4 @@ def _words(options: argparse.Namespace, command: str) -> str:
     words += ["--image-size", options.image_size] if command else []
     if command == "check" and options.all_images:
         words.append("--all-images")
-    # The folder is the user's own matter, and a page may be passed on.
-    return shlex.join(words) + (" --data-root DIR" if options.data_root else "")
+    return shlex.join(words) + (f" {ELSEWHERE}" if options.data_root else "")

@@ -10,7 +10,7 @@ from inspection.asking import add_dataset, asked
 EXAMPLES = """\
 examples:
   python -m datasets embed --dataset phantom --out DIR \\
-      --weights output/phantom/erm/KEY/weights.safetensors --backbone small_cnn --image-size 64
+      --weights output/phantom/erm/KEY/weights.safetensors
   python -m datasets embed --dataset nih-cxr14 --data-root NIH --out DIR \\
       --weights densenet121.safetensors --on-bad-image drop
   python -m datasets embed --dataset nih-cxr14 --data-root NIH --out DIR \\
@@ -34,9 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--weights", metavar="FILE", required=True,
         help=".safetensors or .pt/.pth weights of a backbone, or a TorchScript file")  # fmt: skip
-    add("--backbone", metavar="NAME", default="densenet121",
-        help="whose weights they are (densenet121); TorchScript brings its own")  # fmt: skip
-    add("--image-size", metavar="PX", default="224", help="pixels per side (224)")
+    add("--backbone", metavar="NAME", default="",
+        help="whose weights they are (that of the run beside whose config.yaml they lie, else "
+        "densenet121); TorchScript brings its own")  # fmt: skip
+    add("--image-size", metavar="PX", default="",
+        help="pixels per side (that of the run, else 224)")  # fmt: skip
     add("--channels", metavar="1|3", default="1", help="of a TorchScript encoder (1)")
     add("--scale", metavar="BLACK,WHITE", default="-2,2",
         help="what black and white become, as in --scale=-1024,1024 (-2,2)")  # fmt: skip
@@ -49,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """Embed a data set; the exit code."""
-    size = _whole("--image-size", options.image_size, 32, 1024)
+    weights = Path(options.weights).expanduser()
+    backbone, pixels = _of_run(weights)
+    size = _whole("--image-size", options.image_size or pixels, 32, 1024)
     channels = _whole("--channels", options.channels, 1, 3)
     batch = _whole("--batch-size", options.batch_size, 1, 65_536)
     threads = _whole("--threads", options.threads, 1, 1024) if options.threads else 0
@@ -73,8 +77,8 @@ def main(options: argparse.Namespace) -> int:
         )
     settle(threads or usable_cores())
     encoder = load(
-        Path(options.weights).expanduser(),
-        backbone=options.backbone,
+        weights,
+        backbone=options.backbone or backbone,
         image_size=size,
         channels=channels,
         scale=scale,
@@ -93,6 +97,21 @@ def main(options: argparse.Namespace) -> int:
         print(f"{meta.images} embeddings of {meta.width} numbers in {out} (ids: {meta.ids})")
     print(f"next: python runner.py --method erm --dataset embeddings --data-root {out}")
     return 0
+
+
+def _of_run(weights: Path) -> tuple[str, str]:
+    """Backbone and size of the run whose weights these are; the usual ones if they are of none."""
+    import yaml
+
+    config, held = weights.parent / "config.yaml", None
+    if weights.name == "weights.safetensors" and config.is_file():
+        try:
+            held = yaml.safe_load(config.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError):
+            held = None  # of some other program
+    fields = held.get("set") if isinstance(held, dict) else None
+    fields = fields if isinstance(fields, dict) else {}
+    return str(fields.get("backbone", "densenet121")), str(fields.get("image_size", 224))
 
 
 def _whole(flag: str, text: str, low: int, high: int) -> int:

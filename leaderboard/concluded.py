@@ -7,7 +7,7 @@ import math
 from leaderboard.against import Measure
 from leaderboard.board import Entrant, Section
 from leaderboard.numbers import chance, decimal, interval, pair
-from leaderboard.tables import Cell, Column, Row, Table, named
+from leaderboard.tables import Cell, Column, Row, Table, named, uncompared
 from metrics.comparison.answer import INCONCLUSIVE
 from metrics.comparison.verdict import Verdict
 
@@ -50,7 +50,7 @@ def _against(entrant: Entrant, measure: Measure, labels: str) -> Cell:
     if not entrant.reference:
         return Cell("reference")
     if measure not in concluded.answers:
-        return Cell("n/a", ("(no ERM run with its seeds and patients)",))
+        return uncompared(entrant, measure, labels)
     apart = entrant.differences[measure, labels]
     word, adjusted = concluded.answers[measure], concluded.adjusted[measure]
     if math.isnan(adjusted):

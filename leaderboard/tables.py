@@ -316,6 +316,14 @@ def _contrast(metric: str, contrast: Contrast) -> Measure:
     return measure
 
 
+def uncompared(entrant: Entrant, measure: Compared, labels: str) -> Cell:
+    """Why there is no difference to ERM: the number itself is undefined, or no run is its pair."""
+    own = entrant.get(measure.metric, labels, attribute=measure.attribute, group=measure.group)
+    if own is not None and math.isnan(own.value):
+        return cell(own)
+    return Cell("n/a", ("(no ERM run with its seeds and patients)",))
+
+
 def _against(measure: Compared) -> Measure:
     """The difference to ERM; in brackets where its interval holds zero: none is shown then."""
 
@@ -324,7 +332,7 @@ def _against(measure: Compared) -> Measure:
             return Cell("reference")
         found = entrant.differences.get((measure, labels))
         if found is None:
-            return Cell("n/a", ("(no ERM run with its seeds and patients)",))
+            return uncompared(entrant, measure, labels)
         named = entrant.reference.partition(" ")[2]
         beside = f"to ERM {named}" if named else ""
         made = cell(found, runs=len(entrant.runs), signed=True, beside=beside)

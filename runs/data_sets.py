@@ -241,7 +241,8 @@ def _roots(request: Request, parts: tuple[str, ...]) -> dict[str, Path]:
 def _directory(text: str) -> Path:
     root = Path(text).expanduser()
     if not root.is_dir():
-        raise FileNotFoundError(f"--data-root must be a directory, but {text!r} does not exist")
+        told = "is a file; name the folder it lies in" if root.exists() else "does not exist"
+        raise FileNotFoundError(f"--data-root must be a directory, but {text!r} {told}")
     return root.resolve()
 
 

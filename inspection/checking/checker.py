@@ -32,7 +32,7 @@ class Checked:
     looked: int
     dropped: dict[str, int]
     folds: tuple[tuple[str, int, int], ...]
-    """Name, images and patients of each fold."""
+    """Name, images and patients of each fold; no audit where that is the training fold again."""
     cells: pd.DataFrame
     """Patients with and without every finding, in every group of the test fold."""
     needs: resources.Needs | None
@@ -142,7 +142,8 @@ def _seen(made: Checked, table: Split, folds: Folds | None, found: list[Problem]
     cells = made.cells
     if folds is not None:
         found += contents.check_cells(folds, restricted=made.restricted)
-        sizes = tuple((f.name, len(f), len(f.patients)) for f in folds.all())
+        parts = [f for f in folds.all() if f is not folds.audit or not folds.audit_reuses_train]
+        sizes = tuple((f.name, len(f), len(f.patients)) for f in parts)
         cells = contents.test_cells(folds)
     return replace(
         made,

@@ -156,14 +156,19 @@ def check_cells(folds: Folds, *, restricted: bool) -> Iterator[Problem]:
     if few.empty:
         return
     whole = few[few["attribute"] == ""]
-    for row in whole.itertuples():
+    if len(whole):
+        told = [
+            f"{r.finding}: {_count(r.positives, restricted)} with, "
+            f"{_count(r.negatives, restricted)} without"
+            for r in whole.sort_values("positives", kind="stable").itertuples()
+        ]
         yield problem(
             WARNING,
             "finding too rare",
-            f"The patients of the test fold are {_count(row.positives, restricted)} with and "
-            f"{_count(row.negatives, restricted)} without {row.finding}; a rate needs "
-            f"{MINIMUM_PATIENTS} of each.",
-            "its metrics will be NaN: use --folds K, or another finding",
+            f"Of {words.counted(len(whole), 'finding')} of {len(folds.test.findings)} the test "
+            f"fold holds fewer than {MINIMUM_PATIENTS} patients with or without it.",
+            "their metrics will be n/a: use --folds K, or other findings",
+            of=told,
         )
     parts = few[(few["attribute"] != "") & ~few["finding"].isin(whole["finding"])]
     if len(parts):
@@ -178,7 +183,7 @@ def check_cells(folds: Folds, *, restricted: bool) -> Iterator[Problem]:
             f"{words.counted(len(parts), 'cell')} of a finding and a group in the test "
             f"fold {'holds' if len(parts) == 1 else 'hold'} fewer than "
             f"{MINIMUM_PATIENTS} patients with or without the finding.",
-            "their metrics will be NaN: use --folds K, or wider groups",
+            "their metrics will be n/a: use --folds K, or wider groups",
             of=told,
         )
 

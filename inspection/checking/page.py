@@ -40,6 +40,8 @@ def facts(checked: Checked) -> list[tuple[str, str]]:
         parts = [
             f"{name} {images:,} ({patients:,} patients)" for name, images, patients in checked.folds
         ]
+        if not any(name == "audit" for name, *_ in checked.folds):
+            parts.append("attackers learn from train: too few patients for an audit fold")
         found.append(("folds", "; ".join(parts)))
     if checked.looked:
         found.append(("looked at", f"{checked.looked:,} images, decoded"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -234,6 +235,44 @@ class Fixed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([x.mean((1, 2, 3))[:, None] * 0, x.new_full((len(x), 1), self.number)], 1)
+
+
+class Viewed(Hospital):
+    """A data set whose contrasts cannot be changed, as those of the real ones."""
+
+    registered_name = "toy-viewed"
+    primary_contrasts = MappingProxyType({"sex": ("Male", "Female")})  # type: ignore[assignment]
+
+
+def test_contrasts_that_cannot_be_changed_are_written(weights: Path, tmp_path: Path) -> None:
+    assert Job(Viewed(), Viewed().table(tmp_path), encoder(weights), tmp_path / "out").write()
+    assert Meta.read(tmp_path / "out").primary_contrasts == {"sex": ("Male", "Female")}
+
+
+def test_weights_of_a_run_are_read_by_its_config(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from safetensors.torch import save_file
+
+    run = tmp_path / "run"
+    run.mkdir()
+    save_file(torch.load(weights), run / "weights.safetensors")
+    (run / "config.yaml").write_text("set: {backbone: small_cnn, image_size: 48}\n")
+    small = [word for k, v in PEOPLE.items() for word in ("--data", f"{k}={v}")]
+    command = ["embed", "--dataset", "phantom", *small, "--device", "cpu"]
+    command += ["--weights", str(run / "weights.safetensors"), "--out", str(tmp_path / "out")]
+    assert main(command) == 0, capsys.readouterr().err
+    used = Meta.read(tmp_path / "out").encoder
+    assert (used["backbone"], used["image_size"]) == ("small_cnn", 48)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "weights.pt"])
+def test_a_file_that_holds_no_weights_is_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_text("00000001_000.png\n")
+    assert embed(out=tmp_path / "out", weights=tmp_path / name) == 2
+    assert "weights must be a .safetensors file or a PyTorch" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [0.0, float("nan"), float("inf")])
