@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from datasets.overlap import NEAR, PERSON, SAME, Copies, Leak, between_folds, copies
-from datasets.people import PAIRS_FILE, listed_pairs
+from datasets.people import PAIRS_FILE, pairs_of
 from datasets.split import Folds, Split
 from inspection.checking.problems import ERROR, WARNING, Problem, problem
 
@@ -18,7 +18,7 @@ REMEDY = "give each person one patient_id and list each picture once"
 def check_persons(table: Split, folds: Folds | None) -> Iterator[Problem]:
     """Ids that `same_person.csv` says are one person, and that stand in two folds."""
     try:
-        pairs = listed_pairs(table.root)
+        pairs = pairs_of(table)
     except ValueError as error:
         yield problem(
             ERROR, "list of persons", f"{PAIRS_FILE} cannot be read.", "mend it", reason=error
