@@ -89,7 +89,8 @@ def load(
         UnknownName, ValueError: it does not fit the backbone, or cannot be read.
     """
     if not file.is_file():
-        raise FileNotFoundError(f"--weights must be a file, but {str(file)!r} does not exist")
+        told = "is a folder" if file.is_dir() else "does not exist"
+        raise FileNotFoundError(f"--weights must be a file, but {str(file)!r} {told}")
     traced = is_torchscript(file)
     if traced:
         net = _traced(file, device)

@@ -164,6 +164,7 @@ CASES: dict[str, tuple[list[str], list[str]]] = {
     "store that is none": ([*BASE, "--tracking-uri", "nonsense://x"], ["nonsense://x"]),
     "no data root": (["--method", "erm", "--dataset", "covid-chestxray"], ["--data-root"]),
     "absent data root": (covid("nowhere"), ["'nowhere'", "does not exist"]),
+    "file as data root": (covid(__file__), ["is a file; name the folder it lies in"]),
     "empty data root": (covid("empty"), ["metadata.csv"]),
     "missing column": (covid("nocolumn"), ["metadata.csv", "'finding'"]),
     "unreadable image": (covid("truncated"), ["3.png", "--on-bad-image"]),

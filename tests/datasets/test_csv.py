@@ -191,6 +191,20 @@ def test_absent_table_is_named(tmp_path: Path) -> None:
         CsvTable().table(tmp_path)
 
 
+def test_a_folder_or_a_spreadsheet_in_place_of_the_table_is_called_so(tmp_path: Path) -> None:
+    (tmp_path / "scans.csv").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"scans\.csv is a folder"):
+        CsvTable(file="scans.csv").table(tmp_path)
+    (tmp_path / "list.xlsx").write_bytes(b"PK")
+    with pytest.raises(FileNotFoundError, match=r"holds none; save list\.xlsx as csv"):
+        CsvTable().table(tmp_path)
+
+
+def test_a_table_without_rows_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="but it has no rows"):
+        read(tmp_path, "path,patient,Edema")
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_fields_may_be_parted_otherwise(tmp_path: Path, separator: str) -> None:
     lines = [line.replace(",", separator) for line in ("path,patient,Edema,note", "a,1,1,")]

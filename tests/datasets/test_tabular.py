@@ -146,6 +146,32 @@ def test_a_file_that_is_not_there_is_named_with_how_to_get_it(tmp_path: Path) ->
         locate(tmp_path / "nowhere", "a.csv", "b.csv", of="X", how_to_get="get it")
 
 
+@pytest.mark.parametrize("folder", ["tree/deeper", "tree", "."])
+def test_a_file_that_lies_one_folder_away_is_pointed_at(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "tree" / "deeper" / "images").mkdir(parents=True)
+    made(tmp_path / folder / "a.csv", "x")
+    asked = {"tree/deeper": "tree", "tree": "tree/deeper", ".": "tree"}[folder]
+    told = rf"{(tmp_path / folder).resolve()} does: name it as --data-root"
+    with pytest.raises(FileNotFoundError, match=told):
+        locate(tmp_path / asked, "a.csv", of="X", how_to_get="get it")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"PK\x03\x04\x00\x00", "is a spreadsheet or an archive; save it as csv"),
+        (b"\xd0\xcf\x11\xe0\x00", "is a spreadsheet; save it as csv"),
+        ("Patient ID,Sex\n1,M\n".encode("utf-16"), "is text in UTF-16; save it as csv in UTF-8"),
+    ],
+)
+def test_what_is_often_taken_for_csv_is_called_by_its_name(
+    content: bytes, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=told):
+        read(tmp_path / "a.csv", COLUMNS)
+
+
 def test_numbers_are_read_and_blanks_are_not_known() -> None:
     read_ = numbers(Path("a.csv"), pd.Series(["1", "-1.0", "", "2.5e1"], name="x"))
     assert read_[[0, 1, 3]].tolist() == [1, -1, 25] and math.isnan(read_[2])

@@ -33,6 +33,17 @@ def test_a_clean_tree_gives_0_and_names_the_next_command(
     assert "Nothing was found." in (tmp_path / "out" / "check.html").read_text()
 
 
+def test_the_next_command_on_the_terminal_can_be_given_as_it_is_and_the_page_names_no_folder(
+    tmp_path: Path, plugin: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "a tree"
+    make_clean(root)
+    assert checked(root, plugin) == 0
+    assert capsys.readouterr().out.rstrip().endswith(f"--data-root '{root}'")
+    page = (tmp_path / "out" / "check.html").read_text()
+    assert "--data-root DIR" in page and str(root) not in page
+
+
 def test_a_warning_alone_gives_0(tmp_path: Path, plugin: str) -> None:
     make_clean(tmp_path / "tree")
     edit(tmp_path / "tree", "age", [1], [414])

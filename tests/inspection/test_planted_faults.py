@@ -221,6 +221,23 @@ def test_a_planted_fault_is_found_and_no_other(name: str, tree: Path) -> None:
     assert {p.rule for p in found if p.severity != NOTE} == rules
 
 
+def test_rare_findings_are_one_warning_with_the_rarest_first(tree: Path) -> None:
+    edited("Mass", TESTED, [0] * TEST)(tree)
+    edited("Effusion", TESTED, [1, *[0] * (TEST - 1)])(tree)
+    (found,) = checked(tree).problems
+    assert found.text.startswith("Of 2 findings of 2 the test fold holds fewer than 30 patients")
+    assert found.examples == ("Mass: 0 with, 136 without", "Effusion: 1 with, 135 without")
+
+
+def test_an_audit_fold_that_is_the_training_fold_is_not_counted_twice(tree: Path) -> None:
+    from inspection.checking.page import facts
+
+    made = checked(tree)
+    assert [name for name, *_ in made.folds] == ["train", "val", "test"]
+    assert sum(images for _, images, _ in made.folds) == ALL
+    assert "attackers learn from train" in dict(facts(made))["folds"]
+
+
 def test_nothing_is_found_in_a_clean_tree(tree: Path) -> None:
     made = checked(tree)
     assert made.problems == () and made.clean

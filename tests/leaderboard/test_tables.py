@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from synthetic_store import NOBODY, PHANTOM, SMALL, run_json, write_card, write_run
 
+from leaderboard.against import Measure
 from leaderboard.aggregate import Estimate
 from leaderboard.board import REID, Section, sections
 from leaderboard.collect import Store, read_store
@@ -25,6 +26,7 @@ from leaderboard.tables import (
     headline_tables,
     pair_table,
     privacy_table,
+    uncompared,
 )
 from metrics.score import Score
 from registry import METRICS
@@ -100,6 +102,22 @@ def test_every_metric_on_the_page_is_registered() -> None:
     shown = {"auc", "worst_group_auc", "fnr", "fpr", "fnr_contrast", "fpr_contrast"}
     shown |= {REID, EMBEDDING_REID, EPSILON, EPSILON_BOUND, ATTRIBUTE}
     assert shown | {metric for metric, _ in ATTACKERS} <= set(METRICS.names())
+
+
+def test_an_undefined_number_and_not_a_missing_run_is_why_there_is_no_difference(
+    tmp_path: Path,
+) -> None:
+    undefined = Score("fnr_contrast", math.nan, attribute="race", group="B - A", note=SMALL)
+    for method in ("erm", "upsample"):
+        write_run(tmp_path, run_json(PHANTOM, method), [Score("auc", 0.8), undefined])
+    (section,) = sections(read_store(tmp_path))
+    entrant = section.entrants[1]
+    contrast = Measure("fnr_contrast", "race", "B - A")
+    said = uncompared(entrant, contrast, "recorded").small
+    assert said == cell(entrant.get("fnr_contrast", "recorded", attribute="race",
+                                    group="B - A")).small  # fmt: skip
+    other = uncompared(entrant, Measure("fpr_contrast", "race", "B - A"), "recorded")
+    assert other.small == ("(no ERM run with its seeds and patients)",)
 
 
 @pytest.fixture(scope="module")
