@@ -105,7 +105,7 @@ def test_list_with_other_columns_names_the_nearest(tmp_path: Path) -> None:
     [
         (b"patientid_a,patientid_b\n1,2\n3,\n", r"row 2 \(line 3\) holds '3' and ''"),
         (b'patientid_a,patientid_b\n1,"' + b"2" * 200_000, "could not be read"),
-        (b"\xff\xfe\x00" * 50, "must have the column"),
+        (b"\xff\xfe\x00" * 50, "must be a csv file, but it is text in UTF-16"),
     ],
     ids=["half a pair", "a quote that is never closed", "no text"],
 )

@@ -123,7 +123,7 @@ def test_a_listed_person_in_two_folds_stops_a_run(
 
 @pytest.mark.parametrize(
     ("rows", "told"),
-    [(["nobody,noone"], "must list ids of"), (["nobody,"], "two ids, but line 2")],
+    [(["nobody,noone"], "must list ids of"), (["nobody,"], "two ids, but row 1 (line 2)")],
 )
 def test_a_list_for_other_data_is_refused(
     place: Path, capsys: pytest.CaptureFixture[str], rows: list[str], told: str
