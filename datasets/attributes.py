@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from registry import unknown
+
 UNKNOWN = "Unknown"
 """The group of everybody whose attribute is not recorded; it always stands last."""
 SEXES = ("Male", "Female", UNKNOWN)
@@ -51,3 +53,14 @@ def views_in_order(
     """Recorded views, those chosen first, then others that are known; blank is Unknown."""
     order = (*chosen, *(view for view in known if view not in chosen))
     return ordered(texts.replace("", UNKNOWN), order)
+
+
+def check_views(chosen: Sequence[str], known: Sequence[str]) -> None:
+    """Nothing, if views are chosen and all of them are known.
+
+    Raises:
+        UnknownName: one is not, or none is chosen.
+    """
+    for view in chosen or ("",):
+        if view not in known:
+            raise unknown("view", view, known)

@@ -12,14 +12,14 @@ import pandas as pd
 
 from datasets import tabular
 from datasets.ages import AgeBands, years
-from datasets.attributes import UNKNOWN, sexes, views_in_order
+from datasets.attributes import UNKNOWN, check_views, sexes, views_in_order
 from datasets.chexpert_labels import FOURTEEN, check_findings, mentions
 from datasets.expected import Expected, ExpectedTable
 from datasets.mentions import Mentions
 from datasets.sieve import Sieve
 from datasets.split import Split
 from datasets.visits import first_images, visits
-from registry import DATASETS, unknown
+from registry import DATASETS
 
 TABLES = ("master_spreadsheet_update.csv", "master_spreadsheet.csv")
 FOLDER = "images"
@@ -65,9 +65,7 @@ class Brax(Mentions, AgeBands):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_findings(self.findings)
-        for view in self.views or ("",):
-            if view not in VIEWS:
-                raise unknown("view", view, VIEWS)
+        check_views(self.views, VIEWS)
         if self.age_edges[-1] > OLDEST or any(edge % WIDTH for edge in self.age_edges):
             raise ValueError(
                 f"age_edges must be multiples of {WIDTH} up to {OLDEST} years, since BRAX records "

@@ -12,7 +12,7 @@ import pandas as pd
 
 from datasets import chexpert_files, chexpert_plus
 from datasets.ages import AgeBands, years
-from datasets.attributes import UNKNOWN, ordered, sexes
+from datasets.attributes import UNKNOWN, check_views, ordered, sexes
 from datasets.base import FOLD
 from datasets.chexpert_files import Release
 from datasets.chexpert_labels import FOURTEEN, SPELLINGS, check_findings
@@ -87,11 +87,11 @@ class Chexpert(Mentions, ChexpertPeople, AgeBands):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_findings(self.findings)
+        check_views(self.views, VIEWS)
         for kind, value, known in (
             ("release", self.release, RELEASES),
             ("section of reports", self.section, chexpert_plus.SECTIONS),
             ("curation", self.curation, ("", *CURATIONS)),
-            *(("view", view, VIEWS) for view in self.views or ("",)),
         ):
             if value not in known:
                 raise unknown(kind, value, [k for k in known if k])

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from datasets import mimic_cxr_files as files
-from datasets.attributes import UNKNOWN, views_in_order
+from datasets.attributes import UNKNOWN, check_views, views_in_order
 from datasets.base import FOLD
 from datasets.chexpert_labels import FOURTEEN, SPELLINGS, check_findings
 from datasets.expected import Expected, ExpectedTable
@@ -71,10 +71,10 @@ class MimicCxr(Mentions, MimicIV):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_findings(self.findings)
+        check_views(self.views, VIEWS)
         for kind, value, known in (
             ("labeler", self.labeler, files.LABELS),
             ("policy of test labels", self.test_labels, TEST_LABELS),
-            *(("view", view, VIEWS) for view in self.views or ("",)),
         ):
             if value not in known:
                 raise unknown(kind, value, known)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from datasets import tabular
 from datasets.ages import OLDEST, AgeBands
-from datasets.attributes import UNKNOWN, sexes, views_in_order
+from datasets.attributes import UNKNOWN, check_views, sexes, views_in_order
 from datasets.expected import Expected, ExpectedTable
 from datasets.image_folders import folder_of_images
 from datasets.padchest_labels import GROUPS, SUBOPTIMAL, parsed, says_nothing
@@ -77,9 +77,7 @@ class PadChest(AgeBands):
         super().__post_init__()
         if self.labelled_by not in LABELLED_BY:
             raise unknown("source of labels", self.labelled_by, LABELLED_BY)
-        for view in self.views or ("",):
-            if view not in VIEWS:
-                raise unknown("view", view, VIEWS)
+        check_views(self.views, VIEWS)
 
     def expects(self) -> Expected:
         """As in the base class."""

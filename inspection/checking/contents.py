@@ -157,26 +157,16 @@ def check_cells(folds: Folds, *, restricted: bool) -> Iterator[Problem]:
         return
     whole = few[few["attribute"] == ""]
     if len(whole):
-        told = [
-            f"{r.finding}: {_count(r.positives, restricted)} with, "
-            f"{_count(r.negatives, restricted)} without"
-            for r in whole.sort_values("positives", kind="stable").itertuples()
-        ]
         yield problem(
             WARNING,
             "finding too rare",
             f"Of {words.counted(len(whole), 'finding')} of {len(folds.test.findings)} the test "
             f"fold holds fewer than {MINIMUM_PATIENTS} patients with or without it.",
             "their metrics will be n/a: use --folds K, or other findings",
-            of=told,
+            of=_told_cells(whole, restricted),
         )
     parts = few[(few["attribute"] != "") & ~few["finding"].isin(whole["finding"])]
     if len(parts):
-        told = [
-            f"{r.finding}, {r.attribute} {r.group}: {_count(r.positives, restricted)} with, "
-            f"{_count(r.negatives, restricted)} without"
-            for r in parts.sort_values("positives", kind="stable").itertuples()
-        ]
         yield problem(
             WARNING,
             "group too small",
@@ -184,8 +174,17 @@ def check_cells(folds: Folds, *, restricted: bool) -> Iterator[Problem]:
             f"fold {'holds' if len(parts) == 1 else 'hold'} fewer than "
             f"{MINIMUM_PATIENTS} patients with or without the finding.",
             "their metrics will be n/a: use --folds K, or wider groups",
-            of=told,
+            of=_told_cells(parts, restricted),
         )
+
+
+def _told_cells(cells: pd.DataFrame, restricted: bool) -> list[str]:
+    """Each cell with its patients, the rarest first; of everybody only the finding is named."""
+    return [
+        f"{r.finding}{f', {r.attribute!s} {r.group!s}' if r.attribute else ''}: "
+        f"{_count(r.positives, restricted)} with, {_count(r.negatives, restricted)} without"
+        for r in cells.sort_values("positives", kind="stable").itertuples()
+    ]
 
 
 def test_cells(folds: Folds) -> pd.DataFrame:
